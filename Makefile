@@ -1,0 +1,55 @@
+# Two commands are all: `make run` and `make test`. Both build .venv by themselves.
+
+# Overridable: PYTHON=python3.12 names the Python that makes .venv, ARGS goes to the program.
+ARGS ?=
+WORKERS ?= auto
+BIN := .venv/bin
+# All Python there is; a folder or script counts from the day it holds some.
+CODE := src tests $(wildcard bench) $(wildcard tools/*.py)
+
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check static format bench constraints clean
+
+help: ## Show these commands.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+run: .venv/.run ## Serve a hall. ARGS='--help' shows what can be said.
+	$(BIN)/moothall serve $(ARGS)
+
+test: .venv/.dev ## Run all tests in parallel. ARGS='-k name' picks some.
+	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+check: static ## Format, lint, types, floors and unit tests, in about a minute.
+	$(BIN)/pytest -n $(WORKERS) tests/unit $(ARGS)
+
+static: .venv/.dev ## What `check` does without running a test.
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/lint-imports
+	$(BIN)/mypy $(CODE)
+
+format: .venv/.dev ## Format the code and mend what ruff can mend.
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+bench: .venv/.dev ## Measure beside the yardsticks. ARGS names what.
+	$(BIN)/python -m bench $(ARGS)
+
+# uv resolves for every Python and system at once; it is needed for nothing else.
+constraints: .venv/.dev ## Renew constraints.txt. ARGS='--upgrade' takes the newest releases.
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header \
+	  --no-emit-index-url --no-emit-find-links --extra dev \
+	  --output-file constraints.txt $(ARGS) pyproject.toml
+
+clean: ## Remove .venv, caches and build results.
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests tools $(wildcard bench) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.run: pyproject.toml constraints.txt tools/setup
+	tools/setup run
+
+.venv/.dev: pyproject.toml constraints.txt tools/setup
+	tools/setup dev

@@ -1,0 +1,35 @@
+"""Call and Reply: what every door turns its bytes into, and back.
+
+A door knows how bytes look; the pipeline knows what a call means. These two
+structs are all they share, so a new door is a folder under ``transports/``.
+"""
+
+import msgspec
+
+from moothall.core.errors import Problem
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
+    """One request, as a door hands it to the pipeline."""
+
+    action: str
+    """Wire name, ``<room>.<action>``."""
+    body: bytes | bytearray | memoryview
+    """The request as JSON text; empty means an empty object."""
+    source: str
+    """Address of the client, without port. Limits and the audit trail use it."""
+    token: str | None = None
+    """Access token as it came (RFC 6750), or None."""
+    idempotency_key: str | None = None
+    """At most 255 characters; only WRITE actions of signed-in members take one."""
+    deadline_ms: int | None = None
+    """Time left for this call when it arrived, or None for the action's own bound."""
+
+
+class Reply(msgspec.Struct, frozen=True, gc=False):
+    """The answer. Exactly one of ``body`` and ``problem`` is set."""
+
+    request_id: str
+    body: bytes | None = None
+    """The result as JSON text."""
+    problem: Problem | None = None

@@ -1,0 +1,179 @@
+"""Catalogue: the rooms that are served, checked whole before anything is served.
+
+What is wrong with a declaration is told at start-up, by name, and stops it: a hole
+in the walls must not be found by the first visitor.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+
+from moothall.action.access import Signed
+from moothall.action.declare import Action
+from moothall.action.service import Provide, Service
+from moothall.core.errors import FRAMEWORK_ERRORS, ActionError, DeclarationError
+from moothall.core.names import near_matches
+
+COMMANDS_RESERVED = frozenset({"server", "serve", "login", "logout", "whoami", "call", "config"})
+"""First words of commands that belong to the program itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One folder of actions, as discovery found it."""
+
+    name: str
+    service: Service
+    actions: tuple[Action[Any, Any], ...]
+    migrations: Path | None = None
+    provide: Provide | None = None
+    errors: frozenset[type[ActionError]] = field(default_factory=frozenset)
+
+
+class Catalog:
+    """Actions by wire name, rooms by name."""
+
+    def __init__(self, rooms: Iterable[Room]) -> None:
+        """Take the rooms and check them.
+
+        Raises:
+            DeclarationError: Two things have one name, a room needs one that is missing, a
+                request takes unknown fields, or an action raises what it does not list.
+        """
+        self.rooms: dict[str, Room] = {}
+        self.actions: dict[str, Action[Any, Any]] = {}
+        for room in rooms:
+            if room.name in self.rooms:
+                msg = f"there are two rooms of the name {room.name!r}"
+                raise DeclarationError(msg)
+            self.rooms[room.name] = room
+            for action in room.actions:
+                self._add(room, action)
+        _check_commands(self.actions.values())
+        _check_dependencies(self.rooms)
+        for room in self.rooms.values():
+            for action in room.actions:
+                _check_request(action.name, action.request_type)
+                _check_raises(action, self._errors_within_reach(room))
+
+    def near(self, name: str) -> list[str]:
+        """Return names of actions that ``name`` may have meant."""
+        return near_matches(name, self.actions)
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """All permissions that some action demands or some room hands out."""
+        found = {a.access.permission for a in self.actions.values() if isinstance(a.access, Signed)}
+        for room in self.rooms.values():
+            found.update(room.service.member_permissions)
+            for role in room.service.roles:
+                found.update(role.permissions)
+        return frozenset(found)
+
+    def _add(self, room: Room, action: Action[Any, Any]) -> None:
+        """Add one action under its wire name."""
+        if action.room != room.name:
+            msg = f"{action.name} was found in room {room.name!r}"
+            raise DeclarationError(msg)
+        if action.name in self.actions:
+            msg = f"there are two actions of the name {action.name!r}"
+            raise DeclarationError(msg)
+        self.actions[action.name] = action
+
+    def _errors_within_reach(self, room: Room) -> frozenset[type[ActionError]]:
+        """Return the errors that actions of ``room`` may list: its own and its neighbours'."""
+        neighbours = (self.rooms[name].errors for name in room.service.depends_on)
+        return room.errors.union(*neighbours)
+
+
+def _check_commands(actions: Iterable[Action[Any, Any]]) -> None:
+    """Refuse two actions of one command, and a noun that the program needs itself."""
+    known: dict[tuple[str, str], str] = {}
+    for action in actions:
+        if other := known.get(action.command):
+            words = " ".join(action.command)
+            msg = f"{action.name} and {other} would both be the command {words!r}; set command="
+            raise DeclarationError(msg)
+        if action.command[0] in COMMANDS_RESERVED:
+            msg = f"{action.name}: the command word {action.command[0]!r} is taken; set command="
+            raise DeclarationError(msg)
+        known[action.command] = action.name
+
+
+def _check_dependencies(rooms: Mapping[str, Room]) -> None:
+    """Refuse rooms that are missing and rooms that need each other in a circle."""
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        if name in way:
+            msg = f"rooms depend on each other in a circle: {' -> '.join((*way, name))}"
+            raise DeclarationError(msg)
+        if name in done:
+            return
+        for other in rooms[name].service.depends_on:
+            if other not in rooms:
+                msg = f"room {name!r} depends on {other!r}, which is not served"
+                raise DeclarationError(msg)
+            visit(other, (*way, name))
+        done.add(name)
+
+    for name in rooms:
+        visit(name, ())
+
+
+def _check_request(name: str, request_type: type, seen: frozenset[type] = frozenset()) -> None:
+    """Refuse a request, or a struct within it, that lets unknown fields pass."""
+    if request_type in seen:
+        return
+    if not request_type.__struct_config__.forbid_unknown_fields:  # type: ignore[attr-defined]
+        msg = f"{name}: {request_type.__name__} must refuse unknown fields (subclass Request)"
+        raise DeclarationError(msg)
+    for info in msgspec.structs.fields(request_type):
+        for inner in _structs_in(info.type):
+            _check_request(name, inner, seen | {request_type})
+
+
+def _structs_in(annotation: Any) -> list[type]:  # noqa: ANN401 - any annotation
+    """Return the structs that stand anywhere in a type annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return [annotation]
+    return [struct for part in get_args(annotation) for struct in _structs_in(part)]
+
+
+def _check_raises(action: Action[Any, Any], known: frozenset[type[ActionError]]) -> None:
+    """Refuse an action that lists strange errors, or raises one that it does not list."""
+    for error in action.raises:
+        if error not in known:
+            msg = (
+                f"{action.name}: {error.__name__} is declared neither in the errors.py of its room "
+                "nor in that of a room it depends on"
+            )
+            raise DeclarationError(msg)
+    for error in _raised_in(action):
+        if not issubclass(error, FRAMEWORK_ERRORS + action.raises):
+            msg = f"{action.name} raises {error.__name__} but does not list it in raises="
+            raise DeclarationError(msg)
+
+
+def _raised_in(action: Action[Any, Any]) -> Iterable[type[ActionError]]:
+    """Yield the action errors in the ``raise`` statements of the handler itself.
+
+    What is raised further down (in rules and stores) is checked when it happens.
+    """
+    try:
+        source = textwrap.dedent(inspect.getsource(action.handler))
+    except OSError:
+        return
+    names = action.handler.__globals__
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            target = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+            found = names.get(target.id) if isinstance(target, ast.Name) else None
+            if isinstance(found, type) and issubclass(found, ActionError):
+                yield found

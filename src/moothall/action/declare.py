@@ -1,0 +1,210 @@
+"""``@action``: a typed function becomes something that every door can serve.
+
+Four facts have no default: who may, what it does to the data, how often, and
+which errors. A fact that is left out is an error when the room is imported.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Generic, TypeVar, cast, get_type_hints
+
+import msgspec
+
+from moothall.action.access import Public, Signed, compile_path
+from moothall.action.context import Context
+from moothall.action.decode import decode_request
+from moothall.action.limiter import PerActor, PerSource
+from moothall.action.model import Request
+from moothall.core.errors import FRAMEWORK_ERRORS, ActionError, DeclarationError
+from moothall.core.names import command_words
+
+Q = TypeVar("Q", bound=Request)
+R = TypeVar("R")
+Handler = Callable[[Context, Q], Awaitable[R]]
+
+
+class Effect(StrEnum):
+    """What an action does to the data, and so how it is run."""
+
+    READ = "read"
+    """On a snapshot; changes nothing."""
+    WRITE = "write"
+    """In one transaction; takes an idempotency key."""
+    FLOW = "flow"
+    """Without a transaction; opens short ones itself; each step must bear repeating."""
+
+
+READ = Effect.READ
+WRITE = Effect.WRITE
+FLOW = Effect.FLOW
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Action(Generic[Q, R]):
+    """A declared action. Made by :func:`action` only."""
+
+    room: str
+    verb: str
+    access: Public | Signed
+    effect: Effect
+    limit: PerActor | PerSource
+    raises: tuple[type[ActionError], ...]
+    handler: Handler[Q, R]
+    request_type: type[Q]
+    result_type: Any
+    command: tuple[str, str]
+    secret_reply: bool
+    is_activity: bool
+    name: str = ""
+    path_of: Callable[[Any], str | None] = field(default=lambda _request: None)
+    _decoder: msgspec.json.Decoder[Q] = field(default=cast("Any", None))
+    _expected: tuple[type[ActionError], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Prepare once what every call would otherwise compute."""
+        put = object.__setattr__
+        put(self, "name", f"{self.room}.{self.verb}")
+        put(self, "_decoder", msgspec.json.Decoder(self.request_type))
+        put(self, "_expected", FRAMEWORK_ERRORS + self.raises)
+        if isinstance(self.access, Signed) and isinstance(self.access.at, str):
+            fields = frozenset(self.request_type.__struct_fields__)
+            put(self, "path_of", compile_path(self.access.at, fields))
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return (inspect.getdoc(self.handler) or "").partition("\n")[0]
+
+    @property
+    def description(self) -> str:
+        """The whole docstring."""
+        return inspect.getdoc(self.handler) or ""
+
+    def decode(self, body: bytes | bytearray | memoryview) -> Q:
+        """Return the request in ``body``; an empty body is an empty object.
+
+        Raises:
+            InvalidArgumentError: It is not JSON, or not of this form.
+        """
+        return decode_request(self._decoder, self.request_type, body or b"{}")
+
+    def expects(self, error: ActionError) -> bool:
+        """Tell whether the contract of this action names ``error``."""
+        return isinstance(error, self._expected)
+
+
+def action(  # noqa: PLR0913 - each is a fact of the declaration
+    *,
+    access: Public | Signed | None = None,
+    effect: Effect | None = None,
+    limit: PerActor | PerSource | None = None,
+    raises: tuple[type[ActionError], ...] | None = None,
+    command: str | None = None,
+    secret_reply: bool = False,
+    is_activity: bool = True,
+    room: str | None = None,
+) -> Callable[[Handler[Q, R]], Action[Q, R]]:
+    """Declare an action. The first four facts are required.
+
+    Args:
+        access: ``PUBLIC``, or ``Signed("noun:verb", at="board/{board_id}")``.
+        effect: ``READ``, ``WRITE`` or ``FLOW``.
+        limit: ``PerActor(calls=30, window_ms=1_000)``, or ``PerSource`` for PUBLIC.
+        raises: The room's errors that it may raise, in order of precedence.
+        command: Noun and verb of the command, where those of the name read badly.
+        secret_reply: The result holds a secret, so it is never kept for a repeated call.
+        is_activity: Whether a call shows that a person is there (R13).
+        room: The room, outside a room's folder (as tests are).
+
+    Raises:
+        DeclarationError: A fact is missing or wrong.
+    """
+    facts = {"access": access, "effect": effect, "limit": limit, "raises": raises}
+
+    def declare(handler: Handler[Q, R]) -> Action[Q, R]:
+        name = f"{handler.__module__}.{handler.__qualname__}"
+        if missing := [fact for fact, value in facts.items() if value is None]:
+            msg = f"{name}: the declaration lacks {', '.join(missing)}"
+            raise DeclarationError(msg)
+        _check_facts(name, access, effect, limit, raises)
+        request_type, result_type = _types_of(name, handler)
+        room_name = room or _room_of(name, handler.__module__)
+        words = tuple(command.split()) if command else command_words(room_name, handler.__name__)
+        if len(words) != 2:  # noqa: PLR2004 - noun and verb
+            msg = f"{name}: command must be a noun and a verb, not {command!r}"
+            raise DeclarationError(msg)
+        try:
+            return Action(
+                room=room_name,
+                verb=handler.__name__,
+                access=cast("Public | Signed", access),
+                effect=cast("Effect", effect),
+                limit=cast("PerActor | PerSource", limit),
+                raises=cast("tuple[type[ActionError], ...]", raises),
+                handler=handler,
+                request_type=request_type,
+                result_type=result_type,
+                command=cast("tuple[str, str]", words),
+                secret_reply=secret_reply,
+                is_activity=is_activity,
+            )
+        except DeclarationError as error:
+            msg = f"{name}: {error}"
+            raise DeclarationError(msg) from None
+
+    return declare
+
+
+def _check_facts(name: str, access: object, effect: object, limit: object, raises: object) -> None:
+    """Refuse facts of the wrong kind, and those that do not go together."""
+    if not isinstance(access, Public | Signed):
+        msg = f"{name}: access must be PUBLIC or Signed(...), not {access!r}"
+        raise DeclarationError(msg)
+    if not isinstance(effect, Effect):
+        msg = f"{name}: effect must be READ, WRITE or FLOW, not {effect!r}"
+        raise DeclarationError(msg)
+    if not isinstance(limit, PerActor | PerSource):
+        msg = f"{name}: limit must be PerActor(...) or PerSource(...), not {limit!r}"
+        raise DeclarationError(msg)
+    if isinstance(access, Public) and not isinstance(limit, PerSource):
+        msg = f"{name}: a PUBLIC action has no actor; its limit must be PerSource(...)"
+        raise DeclarationError(msg)
+    for error in raises if isinstance(raises, tuple) else (raises,):
+        if not (isinstance(error, type) and issubclass(error, ActionError)):
+            msg = f"{name}: raises must be a tuple of ActionError classes; {error!r} is none"
+            raise DeclarationError(msg)
+        if not hasattr(error, "code"):
+            msg = f"{name}: {error.__name__} lacks a code (one of the twelve)"
+            raise DeclarationError(msg)
+
+
+def _types_of(name: str, handler: Callable[..., Any]) -> tuple[Any, Any]:
+    """Return the types of request and result from the annotations."""
+    if not inspect.iscoroutinefunction(handler):
+        msg = f"{name}: an action is an 'async def' function"
+        raise DeclarationError(msg)
+    parameters = list(inspect.signature(handler).parameters)
+    try:
+        hints = get_type_hints(handler, include_extras=True)
+    except NameError as error:
+        msg = f"{name}: the annotation {error.name!r} cannot be resolved when the room starts"
+        raise DeclarationError(msg) from error
+    if len(parameters) != 2 or "return" not in hints or parameters[1] not in hints:  # noqa: PLR2004
+        msg = f"{name}: an action takes (ctx, request: SomeRequest) and names its result type"
+        raise DeclarationError(msg)
+    request_type = hints[parameters[1]]
+    if not (isinstance(request_type, type) and issubclass(request_type, Request)):
+        msg = f"{name}: {request_type!r} must be a subclass of moothall.action.Request"
+        raise DeclarationError(msg)
+    return request_type, hints["return"]
+
+
+def _room_of(name: str, module: str) -> str:
+    """Return the folder in which the module ``actions`` stands."""
+    parts = module.split(".")
+    if "actions" not in parts[1:]:
+        msg = f"{name}: actions are declared in a room's actions.py"
+        raise DeclarationError(msg)
+    return parts[len(parts) - 2 - parts[::-1].index("actions")]

@@ -1,0 +1,64 @@
+"""House: everything that one running hall shares between its calls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
+
+from moothall.action.access import Signed
+from moothall.action.catalog import Catalog
+from moothall.action.context import Context
+from moothall.action.model import Request
+from moothall.action.outbox import Outbox
+from moothall.core.errors import ConfigurationError
+from moothall.core.paths import ROOT
+from moothall.ports.audit import AuditLog
+from moothall.ports.authority import Authority
+from moothall.ports.clock import Clock
+from moothall.ports.database import Database
+from moothall.ports.entropy import Entropy
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The ports and the catalogue. Made once, at start-up."""
+
+    catalog: Catalog
+    database: Database
+    clock: Clock
+    entropy: Entropy
+    authority: Authority
+    audit: AuditLog
+    ports: Mapping[type, object] = field(default_factory=dict)
+    outbox: Outbox = field(default_factory=Outbox)
+
+    def use(self, port: type[P]) -> P:
+        """Return the implementation of ``port``.
+
+        Raises:
+            ConfigurationError: No room that is served provides it.
+        """
+        try:
+            return cast("P", self.ports[port])
+        except KeyError:
+            msg = f"no room that is served provides {port.__name__}"
+            raise ConfigurationError(msg) from None
+
+    async def authorize(self, ctx: Context, request: Request) -> None:
+        """Find the resource of the call and refuse it unless the caller may (R20).
+
+        A resource that does not exist is refused like one that is hidden, except to those
+        who hold the permission for the whole hall.
+
+        Raises:
+            PermissionDeniedError: With the permission and the path that are missing.
+        """
+        access = ctx.action.access
+        if not isinstance(access, Signed):
+            return
+        at = access.at
+        path = ctx.action.path_of(request) if isinstance(at, str) else await at(ctx, request)
+        if path is not None:
+            ctx.path = path
+        ctx.demand(access.permission, ROOT if path is None else path)

@@ -1,0 +1,76 @@
+"""Throttles: how often a source or a member may call, per node and in memory.
+
+The generic cell rate algorithm (ITU-T I.371) keeps one number per key: the time at
+which the key's budget is whole again. A throttle protects the house from haste; what
+must be counted exactly (guesses, registrations) is rows, not this.
+"""
+
+from dataclasses import dataclass
+
+from moothall.core.errors import DeclarationError, RateLimitedError
+from moothall.ports.clock import Clock
+
+KEYS_MAX = 100_000
+"""Keys that one limiter remembers; the oldest are forgotten first (about 20 MB)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many calls in any window; all of them may come at once."""
+
+    calls: int
+    window_ms: int
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that allows nothing or counts over no time."""
+        if self.calls < 1 or self.window_ms < 1:
+            msg = f"{self}: calls and window_ms must be at least 1"
+            raise DeclarationError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class PerActor(Rate):
+    """Limit of one member on one action."""
+
+
+@dataclass(frozen=True, slots=True)
+class PerSource(Rate):
+    """Limit of one client address on one action; for PUBLIC actions."""
+
+
+class Limiter:
+    """Remembers how much of its rate each key has used."""
+
+    def __init__(self, clock: Clock, *, scale: float = 1.0, keys_max: int = KEYS_MAX) -> None:
+        """Multiply every rate by ``scale`` (a load test raises it)."""
+        self._clock = clock
+        self._scale = scale
+        self._keys_max = keys_max
+        self._whole_at: dict[object, float] = {}
+
+    def spend(self, key: object, rate: Rate) -> None:
+        """Use one call of ``rate`` on behalf of ``key``.
+
+        Raises:
+            RateLimitedError: Nothing is left; ``retry_after_ms`` says for how long.
+        """
+        window = rate.window_ms / 1_000
+        step = window / (rate.calls * self._scale)
+        now = self._clock.monotonic()
+        whole_at = max(self._whole_at.get(key, now), now)
+        wait = whole_at + step - now - window
+        if wait > 1e-9:  # noqa: PLR2004 - below the resolution of the sums above
+            raise RateLimitedError(
+                f"the limit is {rate.calls} calls in {rate.window_ms} ms",
+                retry_after_ms=max(1, round(wait * 1_000)),
+            )
+        self._whole_at[key] = whole_at + step
+        if len(self._whole_at) > self._keys_max:
+            self._forget(now)
+
+    def _forget(self, now: float) -> None:
+        """Drop the keys whose budget is whole, and if none is, the older half."""
+        kept = {key: at for key, at in self._whole_at.items() if at > now}
+        if len(kept) > self._keys_max // 2:
+            kept = dict(list(kept.items())[-self._keys_max // 2 :])
+        self._whole_at = kept

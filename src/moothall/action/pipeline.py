@@ -1,0 +1,281 @@
+"""The road of a call: every call, from every door, comes by here.
+
+Reading :meth:`Pipeline._pass` and :meth:`Pipeline._deed` is reading the security of
+the house. The order of the steps is a promise (R23): find the action, limit of the
+source, form, who, limit of the member, resource, may they, remembered reply, the deed,
+commit. Raising rolls back, returning commits.
+
+Whoever edits this file: nothing here may depend on a door or on a room, and every
+step added is paid by every call.
+"""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import structlog
+
+from moothall.action import idempotency
+from moothall.action.access import Public
+from moothall.action.call import Call, Reply
+from moothall.action.context import Context
+from moothall.action.declare import Action, Effect
+from moothall.action.house import House
+from moothall.action.limiter import Limiter, PerSource
+from moothall.action.model import Request
+from moothall.action.token import Claims, TokenVerifier
+from moothall.core.codes import Code
+from moothall.core.errors import (
+    ActionError,
+    DeadlineExceededError,
+    InternalError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnknownActionError,
+)
+from moothall.core.ids import ENTROPY_BYTES
+from moothall.ports.database import Transaction
+
+SOURCE_RATE = PerSource(calls=2_000, window_ms=1_000)
+"""What one client address may call in all."""
+
+FLOW_SECONDS_MAX = 30.0
+"""How long a FLOW may take when the caller sets no deadline."""
+
+_encode = msgspec.json.encode
+_NOBODY = Claims("", "", 0, 0.0)
+_log = structlog.get_logger("moothall.pipeline")
+
+
+class Pipeline:
+    """Answers calls. Never raises: what goes wrong is a problem in the reply."""
+
+    def __init__(
+        self,
+        house: House,
+        verifier: TokenVerifier,
+        *,
+        limits_scale: float = 1.0,
+        source_rate: PerSource = SOURCE_RATE,
+    ) -> None:
+        """Serve ``house``; every limit is multiplied by ``limits_scale``."""
+        self._house = house
+        self._verifier = verifier
+        self._limiter = Limiter(house.clock, scale=limits_scale)
+        self._source_rate = source_rate
+        # A number per call under a random prefix per process: unique without randomness
+        # per call, and it tells nothing but how many calls there were.
+        self._request_prefix = house.entropy.random_bytes(ENTROPY_BYTES).hex()[:10]
+        self._request_count = 0
+
+    def make_request_id(self) -> str:
+        """Return a name for a request that no other request has."""
+        self._request_count += 1
+        return f"{self._request_prefix}{self._request_count:x}"
+
+    async def answer(self, call: Call) -> Reply:
+        """Carry out ``call`` and return the result or the problem."""
+        request_id = self.make_request_id()
+        try:
+            return Reply(request_id, body=await self._pass(call, request_id))
+        except ActionError as error:
+            if error.code is Code.INTERNAL:
+                return Reply(request_id, problem=self._fault(call, request_id, error))
+            return Reply(request_id, problem=error.problem(request_id))
+        except Exception as error:  # noqa: BLE001 - a bug answers `internal` and leaks nothing
+            return Reply(request_id, problem=self._fault(call, request_id, error))
+
+    async def _pass(self, call: Call, request_id: str) -> bytes:
+        """Take ``call`` through the checks that need no transaction, then to its deed."""
+        action = self._house.catalog.actions.get(call.action)
+        self._limit_source(call, action)
+        if action is None:
+            raise self._unknown(call.action)
+        request = action.decode(call.body)
+        claims = self._authenticate(call, action)
+        self._limit_actor(claims, action)
+        self._check_key(call, action)
+        if action.effect is Effect.WRITE:
+            return await self._write(call, action, request, claims, request_id)
+        if action.effect is Effect.READ:
+            return await self._read(call, action, request, claims, request_id)
+        return await self._flow(call, action, request, claims, request_id)
+
+    def _limit_source(self, call: Call, action: Action[Any, Any] | None) -> None:
+        """Charge the address; unknown actions are charged too."""
+        self._limiter.spend(call.source, self._source_rate)
+        if action is not None and isinstance(action.limit, PerSource):
+            self._limiter.spend((action.name, call.source), action.limit)
+
+    def _authenticate(self, call: Call, action: Action[Any, Any]) -> Claims:
+        """Return who calls. A PUBLIC action looks at no token, good or bad."""
+        if isinstance(action.access, Public):
+            return _NOBODY
+        if call.token is None:
+            raise UnauthenticatedError("the call carries no access token", remedy="sign in")
+        return self._verifier.verify(call.token)
+
+    def _limit_actor(self, claims: Claims, action: Action[Any, Any]) -> None:
+        """Charge the member."""
+        if not isinstance(action.limit, PerSource):
+            self._limiter.spend((action.name, claims.member_id), action.limit)
+
+    @staticmethod
+    def _check_key(call: Call, action: Action[Any, Any]) -> None:
+        """Refuse a key that would not protect, rather than let its sender believe it does."""
+        key = call.idempotency_key
+        if key is None:
+            return
+        if action.effect is not Effect.WRITE or isinstance(action.access, Public):
+            raise InvalidArgumentError(
+                "idempotency_key",
+                f"{action.name} takes no idempotency key",
+                "leave it out; only WRITE actions of signed-in members take one",
+            )
+        if not 1 <= len(key) <= idempotency.KEY_LENGTH_MAX:
+            raise InvalidArgumentError(
+                "idempotency_key", f"a key has 1 to {idempotency.KEY_LENGTH_MAX} characters"
+            )
+
+    async def _write(
+        self,
+        call: Call,
+        action: Action[Any, Any],
+        request: Request,
+        claims: Claims,
+        request_id: str,
+    ) -> bytes:
+        """Carry out a WRITE; the reply leaves only after the commit that covers it."""
+
+        async def work(tx: Transaction) -> bytes:
+            ctx = self._context(call, action, claims, request_id, tx)
+            return await self._deed(ctx, request, call.idempotency_key)
+
+        try:
+            return await self._house.database.write(work)
+        except PermissionDeniedError:
+            await self._audit_refusal(call, action, claims, request_id, "permission_denied")
+            raise
+
+    async def _deed(self, ctx: Context, request: Request, key: str | None) -> bytes:
+        """Do what a WRITE asks for, inside its transaction."""
+        house, action, tx = self._house, ctx.action, ctx.tx
+        await house.authorize(ctx, request)
+        scope = digest = ""
+        if key is not None:
+            scope = idempotency.scope_of(ctx.actor, action.name, key)
+            digest = idempotency.digest_of(_encode(request))
+            known = await idempotency.find_reply(tx, scope, digest)
+            if known is not None:
+                return known
+        reply = await self._handle(ctx, request)
+        if ctx.events:
+            await house.outbox.write(tx, ctx.events, ctx.now_ms)
+        await house.audit.append(tx, ctx.audit_row("done"))
+        if key is not None:
+            kept = None if action.secret_reply else reply
+            await idempotency.remember_reply(tx, scope, digest, kept, ctx.now_ms)
+        return reply
+
+    async def _read(
+        self,
+        call: Call,
+        action: Action[Any, Any],
+        request: Request,
+        claims: Claims,
+        request_id: str,
+    ) -> bytes:
+        """Carry out a READ on a snapshot."""
+
+        async def work(tx: Transaction) -> bytes:
+            ctx = self._context(call, action, claims, request_id, tx)
+            await self._house.authorize(ctx, request)
+            return await self._handle(ctx, request)
+
+        try:
+            return await self._house.database.read(work)
+        except PermissionDeniedError:
+            await self._audit_refusal(call, action, claims, request_id, "permission_denied")
+            raise
+
+    async def _flow(
+        self,
+        call: Call,
+        action: Action[Any, Any],
+        request: Request,
+        claims: Claims,
+        request_id: str,
+    ) -> bytes:
+        """Carry out a FLOW: no transaction of its own, a time limit, and always an audit row."""
+        ctx = self._context(call, action, claims, request_id, None)
+        seconds = FLOW_SECONDS_MAX
+        if call.deadline_ms is not None:
+            seconds = min(seconds, call.deadline_ms / 1_000)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._house.authorize(ctx, request)
+                reply = await self._handle(ctx, request)
+        except TimeoutError:
+            raise DeadlineExceededError from None
+        except ActionError as error:
+            await self._audit_refusal(call, action, claims, request_id, error.name)
+            raise
+        await self._audit_refusal(call, action, claims, request_id, "done")
+        return reply
+
+    async def _handle(self, ctx: Context, request: Request) -> bytes:
+        """Run the handler and encode its result; errors outside its contract are faults."""
+        action = ctx.action
+        try:
+            return _encode(await action.handler(ctx, request))
+        except ActionError as error:
+            if action.expects(error):
+                raise
+            msg = f"{action.name} raised {error.name}, which its declaration does not list"
+            raise InternalError(msg) from error
+
+    def _context(
+        self,
+        call: Call,
+        action: Action[Any, Any],
+        claims: Claims,
+        request_id: str,
+        tx: Transaction | None,
+    ) -> Context:
+        """Return a fresh context; a transaction that is run again gets another one."""
+        return Context(
+            self._house,
+            action,
+            tx,
+            actor=claims.member_id,
+            session_id=claims.session_id,
+            source=call.source,
+            request_id=request_id,
+            now_ms=self._house.clock.now_ms(),
+        )
+
+    async def _audit_refusal(
+        self,
+        call: Call,
+        action: Action[Any, Any],
+        claims: Claims,
+        request_id: str,
+        outcome: str,
+    ) -> None:
+        """Write down what came of a call whose own transaction cannot tell it."""
+        ctx = self._context(call, action, claims, request_id, None)
+        row = ctx.audit_row(outcome)
+        await self._house.database.write(lambda tx: self._house.audit.append(tx, row))
+
+    def _unknown(self, name: str) -> UnknownActionError:
+        """Return the error for an action that does not exist, with its near matches."""
+        near = self._house.catalog.near(name)
+        remedy = f"did you mean {', '.join(near)}?" if near else "see /openapi.json"
+        return UnknownActionError(f"there is no action {name[:128]!r}", near=near, remedy=remedy)
+
+    @staticmethod
+    def _fault(call: Call, request_id: str, error: Exception) -> Any:  # noqa: ANN401
+        """Log a fault of ours whole, and tell the caller only where to look for it."""
+        _log.error("call failed", action=call.action, request_id=request_id, exc_info=error)
+        return InternalError().problem(request_id)

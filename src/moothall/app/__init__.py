@@ -1,0 +1,1 @@
+"""The wiring: settings, discovery, composition, the life of the process, the program."""

@@ -1,0 +1,176 @@
+"""Composition: from settings to a hall that answers calls. No wiring happens elsewhere."""
+
+import fcntl
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from moothall.action.catalog import Catalog
+from moothall.action.house import House
+from moothall.action.migrations import migrate
+from moothall.action.pipeline import Pipeline
+from moothall.action.service import Resources
+from moothall.action.token import TokenVerifier
+from moothall.app.config import Settings
+from moothall.app.discovery import find_rooms
+from moothall.app.keyfile import load_sealing_key
+from moothall.app.world import SystemClock, SystemEntropy
+from moothall.core.errors import ConfigurationError
+from moothall.ports.audit import AuditLog
+from moothall.ports.authority import Authority
+from moothall.ports.clock import Clock
+from moothall.ports.database import Transaction
+from moothall.ports.entropy import Entropy
+from moothall.ports.keyring import KeyRing, Sessions
+from moothall.storage.sqlite import SqliteDatabase
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+DATABASE_FILE = "hall.sqlite"
+KEY_FILE = "sealing.key"
+LOCK_FILE = "hall.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Hall:
+    """A hall that is open: the house, its database, and the road into it."""
+
+    house: House
+    pipeline: Pipeline
+    database: SqliteDatabase
+    catalog: Catalog
+    keys: KeyRing
+    lock: "TextIO"
+
+    def public_jwks(self) -> bytes:
+        """Return the public signing keys as a JWK set (RFC 7517)."""
+        return msgspec.json.encode(self.keys.public_jwks())
+
+    async def close(self) -> None:
+        """Finish what was accepted and close the database."""
+        await self.database.close()
+        self.lock.close()
+
+
+async def open_hall(
+    settings: Settings,
+    issuer: str,
+    *,
+    clock: Clock | None = None,
+    entropy: Entropy | None = None,
+    on_sync_failure: Callable[[BaseException], None],
+) -> Hall:
+    """Open the hall in the data folder, making it if there is none.
+
+    Args:
+        settings: The hall's settings.
+        issuer: Name in the tokens, for issuer and audience.
+        clock: Instead of the machine's, in tests.
+        entropy: Instead of the machine's, in tests.
+        on_sync_failure: Called when the disk can no longer be trusted.
+
+    Raises:
+        ConfigurationError: Something must be mended first.
+    """
+    clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
+    catalog = Catalog(find_rooms(settings.rooms, map(Path, settings.functions)))
+    folder = settings.data_path
+    _make_folder(folder)
+    lock = _lock(folder)
+    resources = Resources(
+        clock=clock,
+        entropy=entropy,
+        sealing_key=load_sealing_key(folder / KEY_FILE, entropy),
+        issuer=issuer,
+        audience=issuer,
+        services={name: room.service for name, room in catalog.rooms.items()},
+    )
+    database = SqliteDatabase.open(folder / DATABASE_FILE, on_sync_failure=on_sync_failure)
+    try:
+        rooms = [(name, room.migrations) for name, room in catalog.rooms.items()]
+        await migrate(database, clock, rooms, database.engine)
+        ports = _provide(catalog, resources)
+        await database.write(lambda tx: _load(tx, ports))
+    except BaseException:
+        await database.close()
+        lock.close()
+        raise
+    house = House(
+        catalog=catalog,
+        database=database,
+        clock=clock,
+        entropy=entropy,
+        authority=_port(ports, Authority),
+        audit=_port(ports, AuditLog),
+        ports=ports,
+    )
+    keys = _port(ports, KeyRing)
+    verifier = TokenVerifier(keys, _port(ports, Sessions), clock, issuer=issuer, audience=issuer)
+    pipeline = Pipeline(house, verifier, limits_scale=settings.limits_scale)
+    return Hall(house, pipeline, database, catalog, keys, lock)
+
+
+def _provide(catalog: Catalog, resources: Resources) -> dict[type, object]:
+    """Return what the rooms give the framework, by port."""
+    ports: dict[type, object] = {}
+    for room in catalog.rooms.values():
+        provided = room.provide(resources) if room.provide else {}
+        for port, adapter in provided.items():
+            if port in ports:
+                msg = f"room {room.name!r} provides {port.__name__}, which another one provides"
+                raise ConfigurationError(msg)
+            ports[port] = adapter
+    return ports
+
+
+async def _load(tx: Transaction, ports: Mapping[type, object]) -> None:
+    """Let each adapter read its state, once."""
+    for adapter in {id(adapter): adapter for adapter in ports.values()}.values():
+        load = getattr(adapter, "load", None)
+        if load is not None:
+            await load(tx)
+
+
+def _port(ports: Mapping[type, object], port: Any) -> Any:  # noqa: ANN401 - any port
+    """Return the implementation of a port that no hall can do without."""
+    try:
+        return ports[port]
+    except KeyError:
+        msg = f"no room that is served provides {port.__name__}; serve identity and access"
+        raise ConfigurationError(msg) from None
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the data folder, for its owner only."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"data: {folder} cannot be made: {error.strerror}"
+        raise ConfigurationError(msg) from None
+
+
+def _lock(folder: Path) -> "TextIO":
+    """Take the folder for this process; the system lets it go when the process ends."""
+    try:
+        file = cast("TextIO", (folder / LOCK_FILE).open("a+", encoding="ascii"))
+    except OSError as error:
+        msg = f"data: {folder} cannot be written: {error.strerror}"
+        raise ConfigurationError(msg) from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        owner = file.read().strip()
+        file.close()
+        msg = f"data: {folder} is in use by another hall (process {owner or 'unknown'})"
+        raise ConfigurationError(msg) from None
+    file.seek(0)
+    file.truncate()
+    file.write(str(os.getpid()))
+    file.flush()
+    return file

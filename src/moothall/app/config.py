@@ -1,0 +1,123 @@
+"""Settings: defaults < ``moothall.toml`` < ``MOOTHALL_*`` < flags.
+
+Each setting is a field of :class:`Settings` with its default and unit. Unknown keys are
+refused with near matches, so that a misspelt bound is not silently no bound at all.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from platformdirs import user_data_path
+
+from moothall.core.errors import ConfigurationError
+from moothall.core.names import near_matches
+
+PREFIX = "MOOTHALL_"
+
+# Names in the environment that are not settings of the hall.
+NOT_SETTINGS = frozenset({"MOOTHALL_CONFIG_DIR", "MOOTHALL_CONFIG", "MOOTHALL_SERVER"})
+
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything an operator can set for one hall."""
+
+    data: str = ""
+    """Folder of the hall's data; empty: the user's data folder."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Port = 8443
+    """Port of HTTPS; 0 takes any that is free."""
+    certificate: str = ""
+    """PEM file of one's own certificate (with its chain); empty: a self-made one."""
+    key: str = ""
+    """PEM file of the certificate's key."""
+    insecure: bool = False
+    """Plain HTTP; on loopback only."""
+    functions: tuple[str, ...] = ()
+    """Folders of rooms of one's own."""
+    rooms: tuple[str, ...] = ()
+    """Built-in rooms to serve; empty: all."""
+    issuer: str = ""
+    """Name in the tokens; empty: the address of the HTTPS door."""
+    limits_scale: Annotated[float, Meta(ge=0.001, le=1_000_000_000)] = 1.0
+    """Every rate limit is multiplied by this; for load tests."""
+    connections_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    """Connections in all."""
+    connections_per_source_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 256
+    """Connections from one client address."""
+    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    """How much is logged (to standard error, as JSON lines unless it is a terminal)."""
+
+    @property
+    def data_path(self) -> Path:
+        """The folder of the hall's data."""
+        return Path(self.data) if self.data else user_data_path("moothall", appauthor=False)
+
+
+def read_settings(
+    flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None
+) -> Settings:
+    """Return the settings, each from the last place that sets it.
+
+    Args:
+        flags: Settings given on the command line; None means not given.
+        environment: The process environment; ``MOOTHALL_PORT`` sets ``port``.
+        file: A TOML file, or None.
+
+    Raises:
+        ConfigurationError: A key is unknown or a value is out of its range; names where.
+    """
+    found: dict[str, Any] = {}
+    if file is not None:
+        found.update(_known(_read_file(file), str(file)))
+    from_environment = {
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environment.items()
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS
+    }
+    found.update(_split_lists(_known(from_environment, "the environment")))
+    found.update({name: value for name, value in flags.items() if value is not None})
+    try:
+        # Not strict: values from the environment are text.
+        return msgspec.convert(found, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        msg = f"settings: {error}"
+        raise ConfigurationError(msg) from None
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    """Read a TOML file."""
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        msg = f"{file}: cannot be read: {error.strerror}"
+        raise ConfigurationError(msg) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"{file}: {error}"
+        raise ConfigurationError(msg) from None
+
+
+def _known(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Refuse names that are no settings."""
+    for name in values:
+        if name not in Settings.__struct_fields__:
+            near = near_matches(name, Settings.__struct_fields__)
+            remedy = f"; did you mean {', '.join(near)}?" if near else ""
+            msg = f"{where}: there is no setting {name!r}{remedy}"
+            raise ConfigurationError(msg)
+    return dict(values)
+
+
+def _split_lists(values: dict[str, Any]) -> dict[str, Any]:
+    """Lists in the environment are separated as paths are on this system."""
+    for name in ("functions", "rooms"):
+        if name in values:
+            values[name] = [part for part in values[name].split(os.pathsep) if part]
+    return values

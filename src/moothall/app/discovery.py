@@ -1,0 +1,187 @@
+"""Discovery: rooms are folders, and a folder's name is its room's name."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+from moothall import services
+from moothall.action.catalog import Room
+from moothall.action.declare import Action
+from moothall.action.service import Service
+from moothall.core.errors import ActionError, ConfigurationError, DeclarationError
+from moothall.core.names import near_matches
+
+FURNITURE = frozenset(
+    {
+        "model",
+        "errors",
+        "events",
+        "rules",
+        "store",
+        "actions",
+        "feeds",
+        "subscribers",
+        "jobs",
+        "personal",
+        "adapters",
+        "migrations",
+    }
+)
+"""What may stand in a room, as a module or as a folder of the same name."""
+
+ENTRY_POINTS = "moothall.services"
+"""Entry point group by which an installed package brings rooms along."""
+
+_ROOM_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
+
+
+def find_rooms(built_in: Iterable[str], folders: Iterable[Path]) -> list[Room]:
+    """Return the rooms to serve: built-in ones, installed ones, and the user's own.
+
+    Args:
+        built_in: Names of built-in rooms; empty means all.
+        folders: Each is one room, or holds one room per sub-folder.
+
+    Raises:
+        ConfigurationError: A folder is missing or holds no room.
+        DeclarationError: A room holds a strange file or is declared wrongly.
+    """
+    rooms = [_open_room(f"{services.__name__}.{name}") for name in _chosen(set(built_in))]
+    rooms += [_open_room(point.value) for point in entry_points(group=ENTRY_POINTS)]
+    for folder in folders:
+        for path in _rooms_in(folder):
+            if path.name in sys.stdlib_module_names or path.name == "moothall":
+                msg = f"{path}: {path.name!r} is the name of a Python module; rename the folder"
+                raise DeclarationError(msg)
+            if str(path.parent) not in sys.path:
+                sys.path.insert(0, str(path.parent))
+            room = _open_room(path.name)
+            rooms.append(room)
+    return rooms
+
+
+def _chosen(wanted: set[str]) -> list[str]:
+    """Return names of built-in rooms, sorted."""
+    known = [module.name for module in pkgutil.iter_modules(services.__path__) if module.ispkg]
+    for name in wanted:
+        if name not in known:
+            near = near_matches(name, known)
+            msg = f"rooms: there is no room {name!r}; did you mean {', '.join(near or known)}?"
+            raise ConfigurationError(msg)
+    return sorted(wanted or known)
+
+
+def _rooms_in(folder: Path) -> Iterator[Path]:
+    """Yield the room that ``folder`` is, or the rooms that it holds."""
+    folder = folder.resolve()
+    if not folder.is_dir():
+        msg = f"functions: {folder} is not a folder"
+        raise ConfigurationError(msg)
+    if (folder / "actions.py").exists() or (folder / "actions").is_dir():
+        yield folder
+        return
+    found = [
+        path
+        for path in sorted(folder.iterdir())
+        if (path / "actions.py").exists() or (path / "actions").is_dir()
+    ]
+    if not found:
+        msg = f"functions: {folder} holds no room (a folder with an actions.py)"
+        raise ConfigurationError(msg)
+    yield from found
+
+
+def _open_room(module_name: str) -> Room:
+    """Import a room and return what it declares."""
+    name = module_name.rpartition(".")[2]
+    if not _ROOM_NAME.match(name):
+        msg = f"{module_name}: a room's name is lower-case letters, digits and '_', at most 32"
+        raise DeclarationError(msg)
+    try:
+        package = importlib.import_module(module_name)
+    except DeclarationError:
+        raise
+    except Exception as error:
+        msg = f"room {name}: cannot be imported: {type(error).__name__}: {error}"
+        raise DeclarationError(msg) from error
+    folder = Path(next(iter(package.__path__)))
+    modules = {
+        piece: _import(f"{module_name}.{piece}", name)
+        for piece in sorted(_furniture_in(folder))
+        if piece != "migrations"
+    }
+    service = getattr(package, "SERVICE", None) or Service()
+    if not isinstance(service, Service):
+        msg = f"room {name}: SERVICE must be a Service(...), not {service!r}"
+        raise DeclarationError(msg)
+    migrations = folder / "migrations"
+    return Room(
+        name=name,
+        service=service,
+        actions=tuple(_actions_in(modules.get("actions"))),
+        migrations=migrations if migrations.is_dir() else None,
+        provide=getattr(modules.get("adapters"), "provide", None),
+        errors=frozenset(_errors_in(modules.get("errors"))),
+    )
+
+
+def _import(module_name: str, room: str) -> ModuleType:
+    """Import one piece of a room."""
+    try:
+        return importlib.import_module(module_name)
+    except DeclarationError:
+        raise
+    except Exception as error:
+        msg = f"room {room}: {module_name} cannot be imported: {type(error).__name__}: {error}"
+        raise DeclarationError(msg) from error
+
+
+def _furniture_in(folder: Path) -> list[str]:
+    """Return the pieces of a room; refuse what does not belong there."""
+    pieces = []
+    for path in folder.iterdir():
+        if path.name.startswith(".") or path.name in {"__init__.py", "__pycache__"}:
+            continue
+        piece = path.stem if path.suffix == ".py" else path.name
+        if piece not in FURNITURE:
+            near = near_matches(piece, FURNITURE)
+            known = ", ".join(near) if near else ", ".join(sorted(FURNITURE))
+            msg = f"{path}: a room has no {path.name!r}; it may have {known}"
+            raise DeclarationError(msg)
+        pieces.append(piece)
+    return pieces
+
+
+def _actions_in(module: ModuleType | None) -> Iterator[Action[object, object]]:  # type: ignore[type-var]
+    """Yield the actions of ``actions.py``, or of each module of the folder ``actions``."""
+    for part in _parts_of(module):
+        for value in vars(part).values():
+            if isinstance(value, Action) and value.handler.__module__ == part.__name__:
+                yield value
+
+
+def _errors_in(module: ModuleType | None) -> Iterator[type[ActionError]]:
+    """Yield the errors that a room declares."""
+    for part in _parts_of(module):
+        for value in vars(part).values():
+            if (
+                inspect.isclass(value)
+                and issubclass(value, ActionError)
+                and value.__module__ == part.__name__
+            ):
+                yield value
+
+
+def _parts_of(module: ModuleType | None) -> Iterator[ModuleType]:
+    """Yield a module, or a package and its modules."""
+    if module is None:
+        return
+    yield module
+    for info in pkgutil.iter_modules(getattr(module, "__path__", ())):
+        yield importlib.import_module(f"{module.__name__}.{info.name}")

@@ -1,0 +1,187 @@
+"""The life of a hall's process: open, serve, tell, drain, close."""
+
+import asyncio
+import contextlib
+import datetime
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from moothall.action.idempotency import sweep_replies
+from moothall.app.compose import Hall, open_hall
+from moothall.app.config import Settings
+from moothall.app.keyfile import write_secret_file
+from moothall.core.errors import ConfigurationError
+from moothall.services.access.actions import digest_secret
+from moothall.services.access.store import renew_claim
+from moothall.transports.http.bounds import HttpBounds
+from moothall.transports.http.openapi import build_openapi
+from moothall.transports.http.server import HttpDoor
+from moothall.transports.tls import CertificateFiles, ServerTls, ensure_certificate
+
+SECRET_FILE = "first-administrator-secret"  # noqa: S105 - the name of a file
+HOUSEKEEPING_SECONDS = 30.0
+EXIT_DISK = 74
+"""EX_IOERR of sysexits.h."""
+
+_log = structlog.get_logger("moothall.hall")
+
+
+async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        settings: The hall's settings.
+        announce: Shows the operator what to do next, once the doors are open.
+
+    Raises:
+        ConfigurationError: Something must be mended first.
+    """
+    scheme = "http" if settings.insecure else "https"
+    issuer = settings.issuer or f"{scheme}://{_host_in_url(settings.host)}:{settings.port}"
+    hall = await open_hall(settings, issuer, on_sync_failure=_stop_at_once)
+    try:
+        secret = await _renew_claim(hall, settings.data_path)
+        tls = None if settings.insecure else _open_tls(settings)
+        door = _make_door(hall, settings, tls)
+        await door.start()
+        try:
+            url = f"{scheme}://{_host_in_url(settings.host)}:{door.port}"
+            announce(_banner(url, settings, tls, secret))
+            await _until_stopped(hall, tls)
+        finally:
+            await door.stop()
+    finally:
+        await hall.close()
+
+
+def _make_door(hall: Hall, settings: Settings, tls: ServerTls | None) -> HttpDoor:
+    """Return the HTTPS door on the hall's pipeline."""
+    return HttpDoor(
+        hall.pipeline.answer,
+        openapi=lambda: build_openapi(hall.catalog.actions.values()),
+        jwks=hall.public_jwks,
+        make_request_id=hall.pipeline.make_request_id,
+        host=settings.host,
+        port=settings.port,
+        context=None if tls is None else tls.context,
+        insecure=settings.insecure,
+        bounds=HttpBounds(
+            connections_max=settings.connections_max,
+            connections_per_source_max=settings.connections_per_source_max,
+        ),
+    )
+
+
+def _open_tls(settings: Settings) -> ServerTls:
+    """Return TLS with the operator's certificate, or with a self-made one."""
+    if bool(settings.certificate) != bool(settings.key):
+        msg = "settings: certificate and key belong together; give both or neither"
+        raise ConfigurationError(msg)
+    if settings.certificate:
+        return ServerTls(CertificateFiles(Path(settings.certificate), Path(settings.key)))
+    now = datetime.datetime.now(datetime.UTC)
+    hosts = [settings.host] if settings.host not in {"0.0.0.0", "::"} else []  # noqa: S104
+    return ServerTls(ensure_certificate(settings.data_path / "tls", hosts, now))
+
+
+async def _renew_claim(hall: Hall, folder: Path) -> str | None:
+    """Make a new one-time secret while nobody has claimed the hall, and write it down.
+
+    Only its digest rests in the database, so it cannot be shown again: each start makes a
+    new one until it is used.
+    """
+    secret = hall.house.entropy.random_bytes(16).hex()
+    now_ms = hall.house.clock.now_ms()
+    file = folder / SECRET_FILE
+    file.unlink(missing_ok=True)
+    digest = digest_secret(secret)
+    if not await hall.database.write(lambda tx: renew_claim(tx, digest, now_ms)):
+        return None
+    write_secret_file(file, secret + "\n")
+    return secret
+
+
+async def _until_stopped(hall: Hall, tls: ServerTls | None) -> None:
+    """Keep house until a signal comes."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), HOUSEKEEPING_SECONDS)
+            break
+        await _keep_house(hall, tls)
+
+
+async def _keep_house(hall: Hall, tls: ServerTls | None) -> None:
+    """Forget old replies and notice a new certificate; a failure waits for the next round."""
+    try:
+        now_ms = hall.house.clock.now_ms()
+        while await hall.database.write(lambda tx: sweep_replies(tx, now_ms)):
+            await asyncio.sleep(0)
+        if tls is not None and tls.has_changed() and tls.reload():
+            _log.info("new certificate", fingerprint=tls.fingerprint)
+    except Exception as error:  # noqa: BLE001 - housekeeping must not end the hall
+        _log.warning("housekeeping failed", error=str(error))
+
+
+def _banner(url: str, settings: Settings, tls: ServerTls | None, secret: str | None) -> str:
+    """Return what the operator sees when the doors are open."""
+    lines = [
+        f"Moothall is open at {url}",
+        f"  data         {settings.data_path}",
+    ]
+    pin = ""
+    if tls is None:
+        lines.append("  certificate  none: plain text, on this machine only")
+        pin = " --insecure"
+    else:
+        lines.append(f"  certificate  {tls.fingerprint}")
+        pin = f" --fingerprint {tls.fingerprint}"
+    program = _program()
+    lines += [
+        "",
+        "In a second terminal, make this hall known to the client:",
+        f"  {program} server add hall {url}{pin}",
+        "Then make an account:",
+        f"  {program} register NAME",
+    ]
+    if secret is not None:
+        lines += [
+            "",
+            "Nobody is administrator yet. Once you have an account, paste",
+            f"  {program} administration claim",
+            f"and give it this one-time secret: {secret}",
+        ]
+    lines += ["", "Ctrl-C stops the hall."]
+    return "\n".join(lines)
+
+
+def _program() -> str:
+    """Return how the program is called from where the operator stands."""
+    program = Path(sys.argv[0])
+    if program.name != "moothall" or program.resolve().parent.as_posix() in os.get_exec_path():
+        return "moothall"
+    with contextlib.suppress(ValueError):
+        return str(program.resolve().relative_to(Path.cwd()))
+    return str(program)
+
+
+def _host_in_url(host: str) -> str:
+    """Return a host as it stands in a URL (RFC 3986, section 3.2.2)."""
+    if host in {"0.0.0.0", "::", ""}:  # noqa: S104 - not bound here, only shown
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
+
+
+def _stop_at_once(error: BaseException) -> None:
+    """End the process: after a failed sync nothing that memory says of the disk is sure."""
+    _log.critical("the disk failed to sync; stopping", error=str(error))
+    sys.stderr.flush()
+    os._exit(EXIT_DISK)

@@ -1,0 +1,73 @@
+"""The program ``moothall``: the client's commands, and ``serve``."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from moothall.core.errors import ConfigurationError
+
+EXIT_CONFIGURATION = 78
+"""EX_CONFIG of sysexits.h."""
+
+
+@click.command(short_help="Serve a hall on this machine.")
+@click.option("--data", metavar="DIR", help="Folder of the hall's data.")
+@click.option("--host", metavar="ADDRESS", help="Address to listen on (127.0.0.1).")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port of HTTPS (8443).")
+@click.option("--certificate", metavar="FILE", help="PEM file of your own certificate.")
+@click.option("--key", metavar="FILE", help="PEM file of its key.")
+@click.option("--insecure", is_flag=True, default=None, help="Plain HTTP, on loopback only.")
+@click.option("--functions", metavar="DIR", multiple=True, help="Folder of your own rooms.")
+@click.option("--config", metavar="FILE", envvar="MOOTHALL_CONFIG", help="A moothall.toml.")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="What is logged."
+)
+def serve(config: str | None, **flags: Any) -> None:  # noqa: ANN401 - settings of several types
+    """Serve a hall: sign-in, roles, boards, and your own functions, on SQLite with TLS.
+
+    A fresh folder becomes a fresh hall, with a self-made certificate and a one-time
+    secret for its first administrator.
+    """
+    # Only the server needs these, and they take a while to import.
+    import asyncio  # noqa: PLC0415
+    import os  # noqa: PLC0415
+
+    from moothall.app.config import read_settings  # noqa: PLC0415
+    from moothall.app.lifecycle import serve as serve_hall  # noqa: PLC0415
+    from moothall.app.observe import configure_log  # noqa: PLC0415
+
+    flags["functions"] = flags["functions"] or None
+    try:
+        settings = read_settings(flags, os.environ, Path(config) if config else None)
+        configure_log(settings.log_level)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(serve_hall(settings, _announce))
+    except ConfigurationError as error:
+        click.echo(f"moothall: {error}", err=True)
+        sys.exit(EXIT_CONFIGURATION)
+
+
+def _announce(text: str) -> None:
+    """Show the banner at once, also through a pipe."""
+    click.echo(text)
+    sys.stdout.flush()
+
+
+def _loop_factory() -> Any:  # noqa: ANN401 - None, or uvloop's factory
+    """Return uvloop's loop where there is one."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def main() -> None:
+    """Run the program and exit with its code."""
+    from moothall.client.cli.main import build_cli, run  # noqa: PLC0415
+
+    cli = build_cli()
+    cli.add_command(serve)
+    sys.exit(run(cli=cli))

@@ -1,0 +1,76 @@
+"""The client: SDK, wallet of servers, command line. Imports `core` only.
+
+A program says::
+
+    async with Hall("https://hall.example:8443", fingerprint="sha256:...") as hall:
+        await hall.sign_in("ann", password)
+        standing = await hall.leaderboards.submit_score(board_id="kart", score=128.99)
+
+The names below are loaded when first asked for: the command line needs few of them, and
+`moothall --help` should not wait for an HTTP library.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from moothall.client.errors import (
+        AddressError,
+        CallError,
+        CallTimeoutError,
+        CertificateChangedError,
+        CertificateUntrustedError,
+        ClientError,
+        HallUnreachableError,
+        WalletDamagedError,
+        WalletError,
+    )
+    from moothall.client.hall import Hall
+    from moothall.client.retry import Effect, Limits
+    from moothall.client.store import MemoryStore, Session, Store
+    from moothall.client.sync import SyncHall
+    from moothall.client.wallet import Wallet
+    from moothall.client.world import World
+
+__all__ = [
+    "AddressError",
+    "CallError",
+    "CallTimeoutError",
+    "CertificateChangedError",
+    "CertificateUntrustedError",
+    "ClientError",
+    "Effect",
+    "Hall",
+    "HallUnreachableError",
+    "Limits",
+    "MemoryStore",
+    "Session",
+    "Store",
+    "SyncHall",
+    "Wallet",
+    "WalletDamagedError",
+    "WalletError",
+    "World",
+]
+
+_HOMES = {
+    "Effect": "retry",
+    "Hall": "hall",
+    "Limits": "retry",
+    "MemoryStore": "store",
+    "Session": "store",
+    "Store": "store",
+    "SyncHall": "sync",
+    "Wallet": "wallet",
+    "World": "world",
+}
+"""In which module a name lives; all others are errors."""
+
+
+def __getattr__(name: str) -> Any:
+    """Load the module behind a name that is asked for the first time."""
+    if name not in __all__:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    module = import_module(f"{__name__}.{_HOMES.get(name, 'errors')}")
+    return getattr(module, name)

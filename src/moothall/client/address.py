@@ -1,0 +1,81 @@
+"""Addresses of halls: what is a valid one, and which may go without TLS. Pure."""
+
+import ipaddress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from moothall.client.errors import AddressError
+
+REFERENCE_PORT = 8443
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a hall answers."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """The address as text, without a slash at its end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.scheme == "https"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the hall runs on this machine."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def parse_address(text: str, *, insecure: bool = False) -> Address:
+    """Return the address that ``text`` means; without a scheme it is HTTPS on port 8443.
+
+    Args:
+        text: A URL without path, or a host with an optional port.
+        insecure: Allow plain text, which is possible to this machine only.
+
+    Raises:
+        AddressError: It is no such address, or would send passwords in plain text.
+    """
+    has_scheme = "://" in text
+    try:
+        parts = urlsplit(text if has_scheme else f"https://{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise AddressError(f"{text!r} is no address: {error}", _EXAMPLE) from None
+    if parts.scheme not in {"https", "http"} or not host:
+        raise AddressError(f"{text!r} is no address of a hall", _EXAMPLE)
+    if parts.username is not None or parts.query or parts.fragment or parts.path not in {"", "/"}:
+        raise AddressError(f"{text!r} holds more than scheme, host and port", _EXAMPLE)
+    default = (443 if parts.scheme == "https" else 80) if has_scheme else REFERENCE_PORT
+    address = Address(parts.scheme, host, port or default)
+    if not address.is_tls:
+        _check_plain(address, insecure=insecure)
+    return address
+
+
+_EXAMPLE = "give one such as https://hall.example:8443"
+
+
+def _check_plain(address: Address, *, insecure: bool) -> None:
+    if not address.is_loopback:
+        raise AddressError(
+            f"{address.url} would send passwords in plain text",
+            "use https; plain text is possible to this machine only",
+        )
+    if not insecure:
+        raise AddressError(
+            f"{address.url} is not encrypted", "use https, or allow it by --insecure"
+        )

@@ -1,0 +1,119 @@
+"""A member's session on one hall: kept, renewed once for all who wait, stored before use.
+
+The access token lives minutes, the refresh token weeks, and each refresh token may be
+used once: the hall answers with its successor. So a new one is stored before it is used,
+one renewal serves all calls that wait for it, and a lock keeps two processes from
+renewing the same session at once. When a token ends is reckoned from the lifetime that
+the hall gave and this machine's own monotonic clock, so that a wrong clock does no harm.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from moothall.client.errors import CallError
+from moothall.client.store import Session, Store
+from moothall.client.world import World
+from moothall.core.codes import Code
+
+_MARGIN_MS = 30_000
+"""A token is renewed this long before its end, or in the last fifth of a short life."""
+
+
+class SessionKeeper:
+    """Gives out a valid access token, and renews the session behind it."""
+
+    def __init__(
+        self,
+        store: Store,
+        renew: Callable[[Session], Awaitable[Session]],
+        world: World,
+    ) -> None:
+        self._store = store
+        self._renew = renew
+        self._world = world
+        self._session: Session | None = None
+        self._fresh_until_s = 0.0
+        self._loaded = False
+        self._renewal: asyncio.Task[None] | None = None
+
+    @property
+    def session(self) -> Session | None:
+        """The session as far as this process knows."""
+        if not self._loaded:
+            self._take(self._store.load_session(), from_disk=True)
+        return self._session
+
+    async def access_token(self, rejected: str | None = None) -> str | None:
+        """Return a token that should be valid now, or None without a session.
+
+        Args:
+            rejected: A token that the hall has just refused.
+
+        Raises:
+            CallError: The hall refused to renew the session; it is over then.
+            HallUnreachableError: The hall did not answer.
+        """
+        session = self.session
+        if session is None:
+            return None
+        if session.access_token != rejected and self._world.monotonic() < self._fresh_until_s:
+            return session.access_token
+        if self._renewal is None:
+            self._renewal = asyncio.create_task(self._renew_once(session))
+            self._renewal.add_done_callback(self._forget_renewal)
+        # Whoever gives up waiting must not stop it: the hall may have answered already.
+        await asyncio.shield(self._renewal)
+        return None if self._session is None else self._session.access_token
+
+    async def replace(self, session: Session | None) -> None:
+        """Begin a new session, or end this one."""
+        async with self._store.lock_session():
+            self._store.save_session(session)
+        self._take(session)
+
+    async def close(self) -> None:
+        """Wait for a renewal that is under way, so that its result is stored."""
+        if self._renewal is not None:
+            with contextlib.suppress(Exception):
+                await asyncio.shield(self._renewal)
+
+    async def _renew_once(self, mine: Session) -> None:
+        async with self._store.lock_session():
+            stored = self._store.load_session()
+            if stored is None or stored.session_id != mine.session_id:
+                self._take(None)
+                return
+            if stored.refresh_token != mine.refresh_token:
+                # Another process was quicker.
+                self._take(stored, from_disk=True)
+                if self._world.monotonic() < self._fresh_until_s:
+                    return
+            try:
+                renewed = await self._renew(stored)
+            except CallError as error:
+                if error.error_code in {Code.UNAUTHENTICATED, Code.NOT_FOUND}:
+                    self._store.save_session(None)
+                    self._take(None)
+                raise
+            self._store.save_session(renewed)
+            self._take(renewed)
+
+    def _take(self, session: Session | None, *, from_disk: bool = False) -> None:
+        self._session = session
+        self._loaded = True
+        self._fresh_until_s = 0.0
+        if session is None:
+            return
+        age_ms = self._world.now_ms() - session.received_at_ms if from_disk else 0
+        lifetime_ms = session.access_lifetime_ms
+        if age_ms < 0:
+            return  # The clock was set back: how old the token is cannot be known.
+        left_ms = lifetime_ms - age_ms - min(_MARGIN_MS, lifetime_ms // 5)
+        self._fresh_until_s = self._world.monotonic() + left_ms / 1_000
+
+    def _forget_renewal(self, task: asyncio.Task[None]) -> None:
+        self._renewal = None
+        if not task.cancelled():
+            # Told to those who waited; a failure that nobody waited for shows again.
+            task.exception()

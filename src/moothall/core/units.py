@@ -1,0 +1,12 @@
+"""Units that are too easily mistaken when written as bare numbers."""
+
+SECOND_MS = 1_000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+KIBIBYTE = 1_024
+MEBIBYTE = 1_024 * KIBIBYTE
+
+SAFE_INTEGER_MAX = 2**53 - 1
+"""Largest integer that every JSON reader keeps exact (RFC 8259, section 6)."""

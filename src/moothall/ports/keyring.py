@@ -1,0 +1,29 @@
+"""KeyRing: the keys that sign tokens and seal secrets; and which sessions have ended."""
+
+from typing import Protocol
+
+from joserfc.jwk import OKPKey
+
+
+class KeyRing(Protocol):
+    """Signing keys by id. The newest signs; all that are not retired verify."""
+
+    def signing_key(self) -> OKPKey:
+        """Return the Ed25519 key that signs now; its ``kid`` is set."""
+        ...
+
+    def verifying_key(self, kid: str) -> OKPKey | None:
+        """Return the key of that id, or None if it is unknown or retired."""
+        ...
+
+    def public_jwks(self) -> dict[str, object]:
+        """Return the public halves as a JWK set (RFC 7517)."""
+        ...
+
+
+class Sessions(Protocol):
+    """Sessions that ended before their access tokens ran out."""
+
+    def has_ended(self, session_id: str) -> bool:
+        """Tell whether the session was closed or revoked within a token's life."""
+        ...

@@ -1,0 +1,5 @@
+"""The house itself: whether it is there."""
+
+from moothall.action import Service
+
+SERVICE = Service()

@@ -1,0 +1,18 @@
+"""Facts of the identity room."""
+
+from moothall.action import Event
+
+
+class MemberRegistered(Event):
+    """An account was made."""
+
+    member_id: str
+    name: str
+
+
+class SessionEnded(Event):
+    """A session was closed, or ended because its refresh token was used twice."""
+
+    member_id: str
+    session_id: str
+    reason: str

@@ -1,0 +1,96 @@
+"""Decisions about names, passwords and refresh tokens."""
+
+from enum import Enum, auto
+from typing import NamedTuple
+
+from precis_i18n import get_profile
+
+from moothall.core.errors import InvalidArgumentError
+from moothall.core.ids import is_id
+from moothall.core.units import DAY_MS, SECOND_MS
+from moothall.services.identity.model import Session
+
+NAME_LENGTH_MAX = 32
+PASSWORD_LENGTH_MIN = 8
+PASSWORD_LENGTH_MAX = 256
+
+SESSION_LIFE_MS = 30 * DAY_MS
+"""How long a session lives after it was opened."""
+
+REFRESH_GRACE_MS = 10 * SECOND_MS
+"""How long the refresh token before the newest may be repeated, for a reply that was lost."""
+
+RESERVED_NAMES = frozenset({"everyone", "room", "moothall", "system"})
+
+_CASE_PRESERVED = get_profile("UsernameCasePreserved")
+_CASE_MAPPED = get_profile("UsernameCaseMapped")
+
+
+def check_name(name: str, field: str = "name") -> tuple[str, str]:
+    """Return the name as shown and its key, by RFC 8265; two names of one key are one name.
+
+    Raises:
+        InvalidArgumentError: The name is empty, too long, reserved, or holds characters
+            that a user name must not hold (spaces, symbols that only look like letters).
+    """
+    try:
+        shown, key = _CASE_PRESERVED.enforce(name), _CASE_MAPPED.enforce(name)
+    except UnicodeEncodeError:
+        reason = "the name has a character that a name cannot hold"
+        raise InvalidArgumentError(field, reason, "use letters, digits, '.', '_' and '-'") from None
+    if not 1 <= len(shown) <= NAME_LENGTH_MAX or not shown.isprintable():
+        reason = f"a name has 1 to {NAME_LENGTH_MAX} characters"
+        raise InvalidArgumentError(field, reason, "choose a shorter name")
+    if "/" in shown or ":" in shown or not (shown[0].isalnum() and shown[-1].isalnum()):
+        reason = "a name begins and ends with a letter or digit and holds no '/' or ':'"
+        raise InvalidArgumentError(field, reason, "choose another name")
+    if key in RESERVED_NAMES or is_id(key):
+        raise InvalidArgumentError(field, "this name is reserved", "choose another name")
+    return shown, key
+
+
+def check_password(password: str, name: str) -> None:
+    """Refuse a password that is too short, too long, or the name.
+
+    There are no rules of composition (NIST SP 800-63B, 3.1.1.2).
+
+    Raises:
+        InvalidArgumentError: With the remedy; the password is never repeated.
+    """
+    if not PASSWORD_LENGTH_MIN <= len(password) <= PASSWORD_LENGTH_MAX:
+        reason = f"a password has {PASSWORD_LENGTH_MIN} to {PASSWORD_LENGTH_MAX} characters"
+        raise InvalidArgumentError("password", reason, "a few words in a row are easy to keep")
+    if password.casefold() == name.casefold():
+        raise InvalidArgumentError("password", "the password is the name", "choose another one")
+
+
+class Rotation(Enum):
+    """What to do with a refresh token that is genuine."""
+
+    ROTATE = auto()
+    """It is the newest one: give its successor."""
+    REPEAT = auto()
+    """It is the one before and its reply may have been lost: give the newest again."""
+    END = auto()
+    """It was used before: somebody else may hold it, so the session ends."""
+    REFUSE = auto()
+    """The session is over."""
+
+
+class RefreshToken(NamedTuple):
+    """The parts of a refresh token that was found genuine."""
+
+    session_id: str
+    generation: int
+
+
+def decide_rotation(session: Session | None, token: RefreshToken, now_ms: int) -> Rotation:
+    """Decide by the session's row (RFC 9700, section 4.14.2)."""
+    if session is None or session.ended_at_ms is not None or now_ms >= session.expires_at_ms:
+        return Rotation.REFUSE
+    if token.generation == session.generation:
+        return Rotation.ROTATE
+    is_graced = now_ms - session.rotated_at_ms <= REFRESH_GRACE_MS
+    if token.generation == session.generation - 1 and is_graced:
+        return Rotation.REPEAT
+    return Rotation.END

@@ -1,0 +1,402 @@
+"""Ranks: the ranked rows of a board in order, and counts that make a place cheap.
+
+A board's rows are totally ordered by :class:`Position`. They are cut into buckets, the
+buckets into groups, and each carries the number of its rows: a counted B+ tree of fixed
+height whose leaves are ranges of the ranked table. A place is then three short sums
+(groups, buckets, rows), and a change touches one bucket and one group.
+
+The position, not the score, decides where a bucket begins. So rows that share a score
+are nothing special: a million ties are cut like a million different scores. Decision
+0002 holds what was measured.
+
+For whoever edits this:
+
+- Everything is in rows; nothing is remembered between two calls.
+- The buckets of a board cover every position without a gap: the first begins at
+  :data:`START`. So do its groups. A group begins where its first bucket begins.
+- A write is several statements that rely on each other. On PostgreSQL the caller holds
+  the lock of the board's row (``tx.lock_rows``), as for every invariant over a set.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from moothall.ports.database import Transaction
+
+ROWS_PER_BUCKET_MAX = 128
+BUCKETS_PER_GROUP_MAX = 128
+CHUNK_ROWS_MAX = 500
+"""Most rows that one call of :meth:`Ranks.delete_board_chunk` removes."""
+
+_BUCKET, _GROUP = 0, 1
+_EARLIEST_MS = -(2**53)
+
+
+class Position(NamedTuple):
+    """Where a ranked row stands; smaller is better.
+
+    ``key`` is the finite score, negated on boards where the highest wins. Ties go to the
+    earlier submission (UTC epoch milliseconds), then to the smaller id.
+    """
+
+    key: float
+    submitted_at_ms: int
+    entry_id: str
+
+
+START = Position(-math.inf, 0, "")
+"""Before every row: keys are finite."""
+
+
+class _Bucket(NamedTuple):
+    """The bucket that holds a position."""
+
+    bucket_id: int
+    group_id: int
+    row_count: int
+
+
+# --- Decisions, without I/O -----------------------------------------------------------------------
+
+
+def is_overfull(count: int, count_max: int) -> bool:
+    """Tell whether a bucket (or group) has to be cut."""
+    return count > count_max
+
+
+def is_sparse(row_count: int, rows_max: int) -> bool:
+    """Tell whether a bucket that lost a row should look for a neighbour to join.
+
+    An eighth, while a cut leaves a half: rows that come and go at a border neither cut
+    nor join each time.
+    """
+    return row_count <= rows_max // 8
+
+
+def may_join(left_count: int, row_count: int, rows_max: int) -> bool:
+    """Tell whether a sparse bucket fits into its left neighbour; an empty one always does."""
+    return left_count + row_count <= rows_max
+
+
+def count_kept(count: int) -> int:
+    """Return how many rows (or buckets) stay when a bucket (or group) of ``count`` is cut."""
+    return count // 2
+
+
+def find_offset(row_counts: Sequence[int], offset: int) -> tuple[int, int]:
+    """Return the index of the part that holds the row at ``offset``, and the offset inside it.
+
+    An offset past the end lands past the end of the last part, where no row is.
+    """
+    last = len(row_counts) - 1
+    for index, row_count in enumerate(row_counts):
+        if offset < row_count or index == last:
+            return index, offset
+        offset -= row_count
+    raise ValueError("a board without parts has no rows")
+
+
+def assign_places(page: Sequence[Position], offset: int, better: int) -> list[int]:
+    """Return the places of a page: 1, 1, 3 where the first two tie.
+
+    Args:
+        page: Neighbouring rows, best first.
+        offset: Rows of the board before the page.
+        better: Rows with a smaller key than the page's first, see :meth:`Ranks.count_better`.
+    """
+    places: list[int] = []
+    for index, position in enumerate(page):
+        if index == 0:
+            places.append(better + 1)
+        elif position.key == page[index - 1].key:
+            places.append(places[-1])
+        else:
+            places.append(offset + index + 1)
+    return places
+
+
+# --- Statements -----------------------------------------------------------------------------------
+
+_COLUMNS = "key, submitted_at_ms, entry_id"
+_ASCENDING = f"ORDER BY {_COLUMNS}"
+_DESCENDING = "ORDER BY key DESC, submitted_at_ms DESC, entry_id DESC"
+_ROWS = f"SELECT {_COLUMNS} FROM leaderboards_rank WHERE board_id = $1"
+
+_INSERT = f"INSERT INTO leaderboards_rank (board_id, {_COLUMNS}) VALUES ($1, $2, $3, $4)"
+_DELETE = f"DELETE FROM leaderboards_rank WHERE board_id = $1 AND ({_COLUMNS}) = ($2, $3, $4)"
+_FIRST = f"{_ROWS} {_ASCENDING} LIMIT $2"
+_AFTER = f"{_ROWS} AND ({_COLUMNS}) > ($2, $3, $4) {_ASCENDING} LIMIT $5"
+_BEFORE = f"{_ROWS} AND ({_COLUMNS}) < ($2, $3, $4) {_DESCENDING} LIMIT $5"
+_FROM = f"{_ROWS} AND ({_COLUMNS}) >= ($2, $3, $4) {_ASCENDING} LIMIT $5 OFFSET $6"
+_DELETE_ROWS = f"""
+    DELETE FROM leaderboards_rank WHERE board_id = $1
+    AND ({_COLUMNS}) IN ({_ROWS} {_ASCENDING} LIMIT $2)
+    """
+
+_FIND_BUCKET = f"""
+    SELECT bucket_id, group_id, row_count FROM leaderboards_rank_bucket
+    WHERE board_id = $1 AND level = {_BUCKET} AND ({_COLUMNS}) <= ($2, $3, $4)
+    {_DESCENDING} LIMIT 1
+    """
+_FIND_LEFT = f"""
+    SELECT bucket_id, group_id, row_count FROM leaderboards_rank_bucket
+    WHERE board_id = $1 AND level = {_BUCKET} AND ({_COLUMNS}) < ($2, $3, $4)
+    {_DESCENDING} LIMIT 1
+    """
+_GET_START = f"SELECT {_COLUMNS} FROM leaderboards_rank_bucket WHERE bucket_id = $1"
+_SET_START = """
+    UPDATE leaderboards_rank_bucket SET key = $2, submitted_at_ms = $3, entry_id = $4
+    WHERE bucket_id = $1
+    """
+_ADD_BOTH = """
+    UPDATE leaderboards_rank_bucket SET row_count = row_count + $1 WHERE bucket_id IN ($2, $3)
+    """
+_ADD = "UPDATE leaderboards_rank_bucket SET row_count = row_count + $1 WHERE bucket_id = $2"
+_INSERT_BUCKET = f"""
+    INSERT INTO leaderboards_rank_bucket (board_id, level, {_COLUMNS}, group_id, row_count)
+    VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING bucket_id
+    """
+_DELETE_BUCKET = "DELETE FROM leaderboards_rank_bucket WHERE bucket_id = $1"
+_DELETE_BUCKETS = """
+    DELETE FROM leaderboards_rank_bucket WHERE bucket_id IN
+    (SELECT bucket_id FROM leaderboards_rank_bucket WHERE board_id = $1 LIMIT $2)
+    """
+_LIST_GROUPS = f"""
+    SELECT {_COLUMNS}, row_count FROM leaderboards_rank_bucket
+    WHERE board_id = $1 AND level = {_GROUP} {_ASCENDING}
+    """
+_LIST_BUCKETS = f"""
+    SELECT {_COLUMNS}, row_count, group_id FROM leaderboards_rank_bucket
+    WHERE board_id = $1 AND level = {_BUCKET} AND ({_COLUMNS}) >= ($2, $3, $4)
+    {_ASCENDING} LIMIT $5
+    """
+_GET_GROUP_AFTER = f"""
+    SELECT group_id FROM leaderboards_rank_bucket
+    WHERE board_id = $1 AND level = {_BUCKET} AND ({_COLUMNS}) >= ($2, $3, $4)
+    {_ASCENDING} LIMIT 1 OFFSET $5
+    """
+_MOVE_BUCKETS = f"""
+    UPDATE leaderboards_rank_bucket SET group_id = $1
+    WHERE board_id = $2 AND level = {_BUCKET}
+    AND ({_COLUMNS}) >= ($3, $4, $5) AND ({_COLUMNS}) <= ($6, $7, $8)
+    """
+_COUNT = f"""
+    SELECT coalesce(sum(row_count), 0) FROM leaderboards_rank_bucket
+    WHERE board_id = $1 AND level = {_GROUP}
+    """
+# The starts of the group and the bucket that hold a position.
+_FIND_STARTS = f"""
+    SELECT g.key, g.submitted_at_ms, g.entry_id, b.key, b.submitted_at_ms, b.entry_id
+    FROM (
+      SELECT {_COLUMNS}, group_id FROM leaderboards_rank_bucket
+      WHERE board_id = $1 AND level = {_BUCKET} AND ({_COLUMNS}) <= ($2, $3, $4)
+      {_DESCENDING} LIMIT 1
+    ) AS b JOIN leaderboards_rank_bucket AS g ON g.bucket_id = b.group_id
+    """
+# Apart from the statement above, because SQLite seeks by a whole position only if it is
+# given as parameters; given as columns it seeks by the key alone and then walks the ties.
+_COUNT_BEFORE = f"""
+    SELECT coalesce((
+      SELECT sum(row_count) FROM leaderboards_rank_bucket
+      WHERE board_id = $1 AND level = {_GROUP} AND ({_COLUMNS}) < ($2, $3, $4)
+    ), 0) + coalesce((
+      SELECT sum(row_count) FROM leaderboards_rank_bucket
+      WHERE board_id = $1 AND level = {_BUCKET}
+      AND ({_COLUMNS}) >= ($2, $3, $4) AND ({_COLUMNS}) < ($5, $6, $7)
+    ), 0) + (
+      SELECT count(*) FROM leaderboards_rank
+      WHERE board_id = $1 AND ({_COLUMNS}) >= ($5, $6, $7) AND ({_COLUMNS}) < ($8, $9, $10)
+    )
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """The ranked rows of all boards, within bounds that a test may make small.
+
+    Args:
+        rows_per_bucket_max: Rows a place has to count one by one, at most.
+        buckets_per_group_max: Buckets it has to sum, at most. Up to the product of both,
+            half filled, a board has one group.
+    """
+
+    rows_per_bucket_max: int = ROWS_PER_BUCKET_MAX
+    buckets_per_group_max: int = BUCKETS_PER_GROUP_MAX
+
+    async def insert(self, tx: Transaction, board_id: str, position: Position) -> None:
+        """Rank a row that is not ranked yet: three statements, rarely a cut.
+
+        A repeated position breaks the primary key and is a bug of the caller.
+        """
+        await tx.execute(_INSERT, board_id, *position)
+        bucket = await _find_bucket(tx, _FIND_BUCKET, board_id, position)
+        if bucket is None:
+            group_id = await _insert_bucket(tx, board_id, _GROUP, START, None, 1)
+            await _insert_bucket(tx, board_id, _BUCKET, START, group_id, 1)
+            return
+        await tx.execute(_ADD_BOTH, 1, bucket.bucket_id, bucket.group_id)
+        bucket = bucket._replace(row_count=bucket.row_count + 1)
+        if is_overfull(bucket.row_count, self.rows_per_bucket_max):
+            await self._cut_bucket(tx, board_id, bucket)
+
+    async def delete(self, tx: Transaction, board_id: str, position: Position) -> bool:
+        """Take a row out of the ranking; False if it was not ranked."""
+        if not await tx.execute(_DELETE, board_id, *position):
+            return False
+        bucket = await _find_bucket(tx, _FIND_BUCKET, board_id, position)
+        assert bucket is not None, "a ranked row lies in a bucket"
+        await tx.execute(_ADD_BOTH, -1, bucket.bucket_id, bucket.group_id)
+        bucket = bucket._replace(row_count=bucket.row_count - 1)
+        if is_sparse(bucket.row_count, self.rows_per_bucket_max):
+            await self._join_bucket(tx, board_id, bucket)
+        return True
+
+    async def count(self, tx: Transaction, board_id: str) -> int:
+        """Return how many rows of a board are ranked."""
+        row = await tx.fetch_one(_COUNT, board_id)
+        assert row is not None, "a sum is always a row"
+        return int(row[0])
+
+    async def count_better(self, tx: Transaction, board_id: str, key: float) -> int:
+        """Return how many rows have a smaller key: the place of ``key``, less one."""
+        return await self.count_before(tx, board_id, Position(key, _EARLIEST_MS, ""))
+
+    async def count_before(self, tx: Transaction, board_id: str, position: Position) -> int:
+        """Return how many rows stand before a position, which need not be ranked.
+
+        Unlike :meth:`count_better` it counts earlier ties too: the offset of a row. Two
+        reads: on PostgreSQL within one snapshot, or under the board's lock.
+        """
+        starts = await tx.fetch_one(_FIND_STARTS, board_id, *position)
+        if starts is None:
+            return 0
+        row = await tx.fetch_one(_COUNT_BEFORE, board_id, *starts, *position)
+        assert row is not None, "a sum is always a row"
+        return int(row[0])
+
+    async def list_first(self, tx: Transaction, board_id: str, limit: int) -> list[Position]:
+        """Return the best rows, best first."""
+        return [Position(*row) for row in await tx.fetch_all(_FIRST, board_id, limit)]
+
+    async def list_after(
+        self, tx: Transaction, board_id: str, position: Position, limit: int
+    ) -> list[Position]:
+        """Return the rows that follow a position, best first."""
+        rows = await tx.fetch_all(_AFTER, board_id, *position, limit)
+        return [Position(*row) for row in rows]
+
+    async def list_before(
+        self, tx: Transaction, board_id: str, position: Position, limit: int
+    ) -> list[Position]:
+        """Return the rows right before a position, best first."""
+        rows = await tx.fetch_all(_BEFORE, board_id, *position, limit)
+        return [Position(*row) for row in reversed(rows)]
+
+    async def list_from(
+        self, tx: Transaction, board_id: str, offset: int, limit: int
+    ) -> list[Position]:
+        """Return the rows from an offset on (0 is the best row), best first.
+
+        Several reads: on PostgreSQL within one snapshot, or under the board's lock.
+        """
+        groups = await tx.fetch_all(_LIST_GROUPS, board_id)
+        if not groups:
+            return []
+        index, offset = find_offset([row[3] for row in groups], offset)
+        buckets = await tx.fetch_all(
+            _LIST_BUCKETS, board_id, *groups[index][:3], self.buckets_per_group_max
+        )
+        index, offset = find_offset([row[3] for row in buckets], offset)
+        rows = await tx.fetch_all(_FROM, board_id, *buckets[index][:3], limit, offset)
+        return [Position(*row) for row in rows]
+
+    async def delete_board_chunk(self, tx: Transaction, board_id: str) -> int:
+        """Remove some of a board's rows and return how many; call again until it returns 0.
+
+        At most :data:`CHUNK_ROWS_MAX`, so that neighbours need not wait long. The counts
+        go first: meanwhile nothing else may touch the ranking of this board.
+        """
+        return await tx.execute(_DELETE_BUCKETS, board_id, CHUNK_ROWS_MAX) or await tx.execute(
+            _DELETE_ROWS, board_id, CHUNK_ROWS_MAX
+        )
+
+    async def _cut_bucket(self, tx: Transaction, board_id: str, bucket: _Bucket) -> None:
+        """Leave half of the rows, give the rest to a new bucket, then look at the group."""
+        start = await _get_start(tx, bucket.bucket_id)
+        kept = count_kept(bucket.row_count)
+        middle = await tx.fetch_one(_FROM, board_id, *start, 1, kept)
+        assert middle is not None, "the bucket's count is that of its rows"
+        moved = bucket.row_count - kept
+        await tx.execute(_ADD, -moved, bucket.bucket_id)
+        await _insert_bucket(tx, board_id, _BUCKET, Position(*middle), bucket.group_id, moved)
+        group_start = await _get_start(tx, bucket.group_id)
+        beyond = await tx.fetch_one(
+            _GET_GROUP_AFTER, board_id, *group_start, self.buckets_per_group_max
+        )
+        if beyond is not None and beyond[0] == bucket.group_id:
+            await self._cut_group(tx, board_id, bucket.group_id, group_start)
+
+    async def _cut_group(
+        self, tx: Transaction, board_id: str, group_id: int, start: Position
+    ) -> None:
+        """Give half of the group's buckets to a new group after it."""
+        buckets = await tx.fetch_all(
+            _LIST_BUCKETS, board_id, *start, self.buckets_per_group_max + 1
+        )
+        row_counts = [int(row[3]) for row in buckets]
+        kept = count_kept(len(row_counts))
+        moved = sum(row_counts[kept:])
+        first, last = Position(*buckets[kept][:3]), Position(*buckets[-1][:3])
+        await tx.execute(_ADD, -moved, group_id)
+        new_id = await _insert_bucket(tx, board_id, _GROUP, first, None, moved)
+        await tx.execute(_MOVE_BUCKETS, new_id, board_id, *first, *last)
+
+    async def _join_bucket(self, tx: Transaction, board_id: str, bucket: _Bucket) -> None:
+        """Give a sparse bucket's rows to its left neighbour, if they fit.
+
+        The first bucket has none and stays, even empty. A group that lost its first bucket
+        begins at its next one, or goes if that was its only one.
+        """
+        start = await _get_start(tx, bucket.bucket_id)
+        left = await _find_bucket(tx, _FIND_LEFT, board_id, start)
+        if left is None or not may_join(left.row_count, bucket.row_count, self.rows_per_bucket_max):
+            return
+        await tx.execute(_ADD, bucket.row_count, left.bucket_id)
+        await tx.execute(_DELETE_BUCKET, bucket.bucket_id)
+        if left.group_id == bucket.group_id:
+            return
+        await tx.execute(_ADD, bucket.row_count, left.group_id)
+        await tx.execute(_ADD, -bucket.row_count, bucket.group_id)
+        following = await tx.fetch_all(_LIST_BUCKETS, board_id, *start, 1)
+        if following and following[0][-1] == bucket.group_id:
+            await tx.execute(_SET_START, bucket.group_id, *following[0][:3])
+        else:
+            await tx.execute(_DELETE_BUCKET, bucket.group_id)
+
+
+async def _find_bucket(
+    tx: Transaction, sql: str, board_id: str, position: Position
+) -> _Bucket | None:
+    row = await tx.fetch_one(sql, board_id, *position)
+    return None if row is None else _Bucket(*row)
+
+
+async def _get_start(tx: Transaction, bucket_id: int) -> Position:
+    row = await tx.fetch_one(_GET_START, bucket_id)
+    assert row is not None, "no bucket vanishes within a call"
+    return Position(*row)
+
+
+async def _insert_bucket(
+    tx: Transaction,
+    board_id: str,
+    level: int,
+    start: Position,
+    group_id: int | None,
+    row_count: int,
+) -> int:
+    row = await tx.fetch_one(_INSERT_BUCKET, board_id, level, *start, group_id, row_count)
+    assert row is not None, "RETURNING gives the row"
+    return int(row[0])

@@ -1,0 +1,1 @@
+"""Databases: one folder per engine, each keeping the promise of ``ports/database.py``."""

@@ -1,0 +1,16 @@
+"""The embedded default: SQLite by way of apsw, one file, one writer, durable commits.
+
+- ``connection`` opens the file and says how.
+- ``transaction`` is one call's view of it.
+- ``writer`` runs many calls in one commit (group commit).
+- ``reader`` runs reads on snapshots, short ones where they stand.
+- ``checkpoint`` moves the log into the file, on its own thread.
+- ``database`` puts these together.
+
+Never open the file with the ``sqlite3`` of the standard library while a hall runs: two
+SQLite libraries in one process break each other's locks.
+"""
+
+from moothall.storage.sqlite.database import SqliteDatabase
+
+__all__ = ["SqliteDatabase"]

@@ -1,0 +1,81 @@
+"""Who may have a connection: counted per source and in total, before the TLS handshake.
+
+A handshake costs a signature; a flood must be turned away before it. Whoever is admitted
+holds a seat until the connection is gone.
+"""
+
+import asyncio
+import ipaddress
+
+_MAPPED = "::ffff:"
+
+
+def source_of(address: str) -> str:
+    """Return a client's address as limits and the audit trail know it.
+
+    An IPv4 client of an IPv6 socket is the IPv4 address it is; a zone index is cut off.
+    """
+    if address.startswith(_MAPPED) and "." in address:
+        return address.removeprefix(_MAPPED)
+    return address.partition("%")[0]
+
+
+def network_of(source: str) -> str:
+    """Return what connections are counted by: the IPv4 address, or the /64 of an IPv6 one."""
+    if ":" not in source:
+        return source
+    return str(ipaddress.ip_network((source, 64), strict=False).network_address)
+
+
+class Seat:
+    """The right to one connection; given back once, however it ends."""
+
+    __slots__ = ("_admission", "_network", "source")
+
+    def __init__(self, admission: "Admission", network: str, source: str) -> None:
+        """Belong to a network of ``admission``."""
+        self._admission: Admission | None = admission
+        self._network = network
+        self.source = source
+
+    def release(self) -> None:
+        """Give the seat back; a second time is nothing."""
+        if self._admission is not None:
+            self._admission.leave(self._network)
+            self._admission = None
+
+
+class Admission:
+    """Counts the open connections of one door."""
+
+    def __init__(self, connections_max: int, connections_per_source_max: int) -> None:
+        """Begin with none."""
+        self._connections_max = connections_max
+        self._per_source_max = connections_per_source_max
+        self._taken: dict[str, int] = {}
+        self.connections = 0
+        self.refused = 0
+        self.empty = asyncio.Event()
+        self.empty.set()
+
+    def admit(self, source: str) -> Seat | None:
+        """Return a seat, or None where the house or this source has no more."""
+        network = network_of(source)
+        taken = self._taken.get(network, 0)
+        if self.connections >= self._connections_max or taken >= self._per_source_max:
+            self.refused += 1
+            return None
+        self._taken[network] = taken + 1
+        self.connections += 1
+        self.empty.clear()
+        return Seat(self, network, source)
+
+    def leave(self, network: str) -> None:
+        """Count one connection less; called by its seat."""
+        self.connections -= 1
+        if (taken := self._taken[network] - 1) > 0:
+            self._taken[network] = taken
+        else:
+            del self._taken[network]
+        if not self.connections:
+            self.empty.set()

@@ -1,0 +1,180 @@
+"""One raw ASGI function for all requests: a framework's routing would cost half the rate.
+
+It reads the body under its bounds, hands calls to the pipeline, and serves three documents.
+It has no state but its arguments.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from moothall.action.call import Call, Reply
+from moothall.core.errors import (
+    ActionError,
+    DeadlineExceededError,
+    InternalError,
+    InvalidArgumentError,
+)
+from moothall.transports.http.bounds import HttpBounds
+from moothall.transports.http.protocol import (
+    PATHS,
+    Answer,
+    Head,
+    Headers,
+    MethodNotAllowedError,
+    PathNotFoundError,
+    answer_error,
+    answer_reply,
+    check_body_size,
+    read_head,
+)
+
+Message = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_log = logging.getLogger(__name__)
+
+_READING = ["GET", "HEAD"]
+_CLOSE = (b"connection", b"close")
+_HEALTHY = b'{"status":"ok"}'
+
+
+class DisconnectedError(Exception):
+    """The client went away before its request was whole: nobody waits for an answer."""
+
+
+class HttpApplication:
+    """The ASGI application of the door."""
+
+    def __init__(
+        self,
+        answer: Callable[[Call], Awaitable[Reply]],
+        *,
+        openapi: Callable[[], bytes],
+        jwks: Callable[[], bytes],
+        make_request_id: Callable[[], str],
+        bounds: HttpBounds,
+    ) -> None:
+        """See :class:`~moothall.transports.http.server.HttpDoor`."""
+        self._answer = answer
+        self._openapi = openapi
+        self._openapi_answers: tuple[Answer, bytes] | None = None
+        self._jwks = jwks
+        self._make_request_id = make_request_id
+        self._body_size_bytes_max = bounds.body_size_bytes_max
+        self._body_timeout_s = bounds.body_timeout_ms / 1_000
+        self._body_timeout_ms = bounds.body_timeout_ms
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request, whatever happens."""
+        body_left = True
+        try:
+            head = read_head(scope, self._body_size_bytes_max)
+            body_left = head.body_size_bytes != 0
+            if head.action is None:
+                answer = self._document(scope, head)
+            else:
+                message = await receive()
+                if message["type"] == "http.request" and not message["more_body"]:
+                    body: bytes = message["body"]
+                else:
+                    body = await self._read_rest(message, receive)
+                # What came in chunks was not measured yet.
+                check_body_size(len(body), self._body_size_bytes_max)
+                body_left = False
+                call = Call(head.action, body, scope["client"][0], head.token, head.idempotency_key)
+                reply = await self._answer(call)
+                answer = answer_reply(reply, had_token=head.token is not None)
+        except ActionError as error:
+            answer = self.refuse(error)
+        except DisconnectedError:
+            return
+        except asyncio.CancelledError:
+            # Only a door that stops cancels; the task ends with this answer.
+            reason = "the hall stopped before the call ended; its outcome is unknown"
+            answer = self.refuse(DeadlineExceededError(reason))
+        except Exception:  # noqa: BLE001 - a bug here is answered and logged as any other
+            answer = self.refuse(InternalError())
+            _log.exception("a request failed outside the pipeline", extra=_named(answer))
+        if body_left:
+            # What is left of the request cannot be told from the next one.
+            answer.headers.append(_CLOSE)
+        await send(
+            {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
+        )
+        await send({"type": "http.response.body", "body": answer.body})
+
+    def refuse(self, error: ActionError) -> Answer:
+        """Return the answer to a request that the door itself refuses."""
+        return answer_error(error, self._make_request_id())
+
+    async def _read_rest(self, message: Message, receive: Receive) -> bytes:
+        """Return the whole body, of which ``message`` is the first piece."""
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._body_timeout_s):
+                while True:
+                    if message["type"] != "http.request":
+                        raise DisconnectedError
+                    body += message["body"]
+                    check_body_size(len(body), self._body_size_bytes_max)
+                    if not message["more_body"]:
+                        return bytes(body)
+                    message = await receive()
+        except TimeoutError:
+            reason = f"the body did not arrive within {self._body_timeout_ms} ms; nothing was done"
+            raise DeadlineExceededError(reason) from None
+
+    def _document(self, scope: Mapping[str, Any], head: Head) -> Answer:
+        """Return one of the documents.
+
+        Raises:
+            PathNotFoundError: There is none at this path.
+            MethodNotAllowedError: Documents are only read.
+            InvalidArgumentError: The request has a body.
+        """
+        path = scope["raw_path"]
+        if path not in {b"/healthz", b"/openapi.json", b"/.well-known/jwks.json"}:
+            raise PathNotFoundError("there is nothing at this path", paths=PATHS)
+        if scope["method"] not in _READING:
+            raise MethodNotAllowedError("documents are only read", allow=_READING)
+        if head.body_size_bytes != 0:
+            raise InvalidArgumentError("body", "a request for a document has no body")
+        if path == b"/healthz":
+            return _json_answer(_HEALTHY, b"no-store")
+        if path == b"/.well-known/jwks.json":
+            return _json_answer(self._jwks(), b"max-age=60")
+        whole, tag = self._openapi_answers or self._prepare_openapi()
+        if any(
+            name == b"if-none-match" and (tag in value or value == b"*")
+            for name, value in scope["headers"]
+        ):
+            return Answer(304, [(b"etag", tag), (b"cache-control", b"no-cache")], b"")
+        return whole
+
+    def _prepare_openapi(self) -> tuple[Answer, bytes]:
+        """Build the API document when it is first asked for: start-up need not wait for it."""
+        body = self._openapi()
+        tag = b'"%b"' % hashlib.sha256(body).hexdigest()[:32].encode("ascii")
+        whole = _json_answer(body, b"no-cache")
+        whole.headers.append((b"etag", tag))
+        self._openapi_answers = (whole, tag)
+        return self._openapi_answers
+
+
+def _json_answer(body: bytes, cache: bytes) -> Answer:
+    headers: Headers = [
+        (b"content-type", b"application/json"),
+        (b"cache-control", cache),
+        (b"x-content-type-options", b"nosniff"),
+        (b"content-length", b"%d" % len(body)),
+    ]
+    return Answer(200, headers, body)
+
+
+def _named(answer: Answer) -> dict[str, str]:
+    """Return the request id of a refusal, for the log."""
+    return {"request_id": dict(answer.headers)[b"request-id"].decode("ascii")}

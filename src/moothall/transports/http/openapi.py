@@ -1,0 +1,183 @@
+"""The API document: OpenAPI 3.1 from the declared actions, always in the same order.
+
+The extension ``x-moothall`` of each operation holds what OpenAPI has no words for; the
+command line and the SDK are derived from it, so its members are part of the promise.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from moothall import __version__
+from moothall.action.access import Signed
+from moothall.action.declare import Action, Effect
+from moothall.action.limiter import PerActor
+from moothall.core.codes import HTTP_STATUS
+from moothall.core.errors import FRAMEWORK_ERRORS, ActionError, Problem
+
+_REF = "#/components/schemas/{name}"
+_JSON = "application/json"
+_PROBLEM_JSON = "application/problem+json"
+_DESCRIPTION = (
+    "Every action is called with POST at /v1/<room>.<action>; the body is the request and the"
+    " answer is the result. A call that fails answers a problem object (RFC 9457): decide by"
+    " `code`, tell errors apart by `name`. Ids are strings, times are UTC epoch milliseconds,"
+    " and integers stay within 2^53-1. Ignore members of a result that you do not know."
+)
+
+
+def build_openapi(actions: Iterable[Action[Any, Any]]) -> bytes:
+    """Return the API document of ``actions`` as JSON text."""
+    ordered = sorted(actions, key=lambda action: action.name)
+    types = [type_ for action in ordered for type_ in (action.request_type, action.result_type)]
+    schemas, components = msgspec.json.schema_components(
+        [*types, Problem], schema_hook=_schema_of_other, ref_template=_REF
+    )
+    paths = {}
+    for action, request, result in zip(ordered, schemas[::2], schemas[1::2], strict=False):
+        paths[f"/v1/{action.name}"] = {"post": _operation(action, request, result)}
+    paths |= _documents()
+    document = {
+        "openapi": "3.1.0",
+        "info": {"title": "Moothall", "version": __version__, "description": _DESCRIPTION},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": room} for room in sorted({action.room for action in ordered})],
+        "paths": paths,
+        "components": {
+            "schemas": dict(sorted(components.items())),
+            "parameters": {"IdempotencyKey": _idempotency_key()},
+            "responses": {
+                _shared_name(status): _problem_response(errors)
+                for status, errors in sorted(_by_status(FRAMEWORK_ERRORS).items())
+            },
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+    return msgspec.json.encode(document)
+
+
+def _schema_of_other(type_: type) -> dict[str, Any]:
+    """Return the schema of a type that msgspec has none for: ``object`` is any JSON value."""
+    if type_ is object:
+        return {"description": "Any JSON value."}
+    raise NotImplementedError
+
+
+def _operation(
+    action: Action[Any, Any], request: Mapping[str, Any], result: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the operation object of one action."""
+    fields = msgspec.structs.fields(action.request_type)
+    operation: dict[str, Any] = {
+        "operationId": action.name,
+        "tags": [action.room],
+        "summary": action.summary,
+        "description": action.description,
+        "security": [{"bearer": []}] if isinstance(action.access, Signed) else [],
+        "requestBody": {
+            "required": any(field.required for field in fields),
+            "content": {_JSON: {"schema": request}},
+        },
+        "responses": {
+            "200": {"description": "The result.", "content": {_JSON: {"schema": result}}},
+            **_problem_responses(action),
+        },
+        "x-moothall": _extension(action),
+    }
+    if action.effect is Effect.WRITE and isinstance(action.access, Signed):
+        operation["parameters"] = [{"$ref": "#/components/parameters/IdempotencyKey"}]
+    return operation
+
+
+def _extension(action: Action[Any, Any]) -> dict[str, Any]:
+    """Return the facts of the declaration."""
+    access = action.access if isinstance(action.access, Signed) else None
+    return {
+        "effect": action.effect.value,
+        "command": list(action.command),
+        "permission": access.permission if access else None,
+        # A store function finds the place in the database; a client cannot.
+        "at": access.at if access and isinstance(access.at, str) else None,
+        "limit": {
+            "per": "actor" if isinstance(action.limit, PerActor) else "source",
+            "calls": action.limit.calls,
+            "window_ms": action.limit.window_ms,
+        },
+        "secret_reply": action.secret_reply,
+        "errors": [
+            {"name": error.name, "code": error.code.value, "title": error.title}
+            for error in _errors_of(action)
+        ],
+    }
+
+
+def _errors_of(action: Action[Any, Any]) -> tuple[type[ActionError], ...]:
+    """Return what a call can fail with, the room's own errors first."""
+    return (*action.raises, *FRAMEWORK_ERRORS)
+
+
+def _problem_responses(action: Action[Any, Any]) -> dict[str, Any]:
+    """Return a response for each status; what only the framework answers is shared."""
+    own = _by_status(action.raises)
+    framework = _by_status(FRAMEWORK_ERRORS)
+    return {
+        str(status): _problem_response([*own[status], *framework.get(status, ())])
+        if status in own
+        else {"$ref": f"#/components/responses/{_shared_name(status)}"}
+        for status in sorted({*own, *framework})
+    }
+
+
+def _by_status(errors: Iterable[type[ActionError]]) -> dict[int, list[type[ActionError]]]:
+    found: dict[int, list[type[ActionError]]] = defaultdict(list)
+    for error in errors:
+        found[HTTP_STATUS[error.code]].append(error)
+    return dict(found)
+
+
+def _problem_response(errors: Iterable[type[ActionError]]) -> dict[str, Any]:
+    lines = [f"- `{error.name}` ({error.code.value}): {error.title}" for error in errors]
+    schema = {"$ref": _REF.format(name=Problem.__name__)}
+    return {"description": "\n".join(lines), "content": {_PROBLEM_JSON: {"schema": schema}}}
+
+
+def _shared_name(status: int) -> str:
+    return f"Problem{status}"
+
+
+def _idempotency_key() -> dict[str, Any]:
+    return {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": (
+            "Chosen by the client, new for each deed. The same call with the same key within"
+            " 24 hours answers the same again and changes nothing."
+        ),
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    }
+
+
+def _documents() -> dict[str, Any]:
+    """Return the paths that are not actions."""
+
+    def reading(operation_id: str, summary: str, description: str) -> dict[str, Any]:
+        content = {_JSON: {"schema": {"type": "object"}}}
+        return {
+            "get": {
+                "operationId": operation_id,
+                "summary": summary,
+                "security": [],
+                "responses": {"200": {"description": description, "content": content}},
+            }
+        }
+
+    return {
+        "/.well-known/jwks.json": reading(
+            "jwks", "The keys that sign access tokens (RFC 7517).", "A JSON Web Key Set."
+        ),
+        "/healthz": reading("healthz", "Tell that the hall answers.", "It does."),
+        "/openapi.json": reading("openapi", "This document.", "An OpenAPI document."),
+    }

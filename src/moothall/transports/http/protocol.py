@@ -1,0 +1,269 @@
+"""What the bytes of HTTP mean: headers to a call, a reply to an answer. Pure, no await.
+
+Refusals are raised as :class:`~moothall.core.errors.ActionError`, so that a malformed header
+and a failed call look alike to the client. Whoever edits this file: every request passes
+:func:`read_head` and :func:`answer_reply`; the headers are gone through once.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import msgspec
+
+from moothall.action.call import Reply
+from moothall.core.codes import Code
+from moothall.core.errors import ActionError, InvalidArgumentError, Problem, UnauthenticatedError
+
+CALL_PREFIX = b"/v1/"
+ACTION_SIZE_BYTES_MAX = 128
+KEY_SIZE_BYTES_MAX = 255
+STATUS_METHOD_NOT_ALLOWED = 405
+
+PATHS = ["/v1/<room>.<action>", "/openapi.json", "/.well-known/jwks.json", "/healthz"]
+
+Headers = list[tuple[bytes, bytes]]
+
+_JSON = b"application/json"
+_NAME_BYTES = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+_VISIBLE = frozenset(range(0x21, 0x7F))
+_BASIC_HEADERS: Headers = [
+    (b"content-type", _JSON),
+    # An answer may hold what only its receiver may see.
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+]
+_PROBLEM_HEADERS: Headers = [(b"content-type", b"application/problem+json"), *_BASIC_HEADERS[1:]]
+_SENT_ONCE = frozenset(
+    {
+        b"authorization",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"host",
+        b"idempotency-key",
+        b"transfer-encoding",
+    }
+)
+"""Headers with a meaning here; a second one of a kind is an attack or a mistake."""
+
+
+class PathNotFoundError(ActionError):
+    """There is nothing at this path; ``details.paths`` lists what there is."""
+
+    code = Code.NOT_FOUND
+
+
+class MethodNotAllowedError(ActionError):
+    """This path does not take this method; ``details.allow`` lists those it takes."""
+
+    code = Code.UNIMPLEMENTED
+
+
+class Head(NamedTuple):
+    """What the request line and the headers say."""
+
+    action: str | None
+    """Wire name of the called action; None where a document is asked for."""
+    token: str | None
+    idempotency_key: str | None
+    body_size_bytes: int | None
+    """Declared size of the body, or None where it comes in chunks."""
+
+
+class Answer(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+def read_head(scope: Mapping[str, Any], body_size_bytes_max: int) -> Head:
+    """Return what the head of a request says.
+
+    Args:
+        scope: The ASGI scope: ``method``, ``raw_path``, ``query_string``, ``http_version``
+            and ``headers`` (names in lower case).
+        body_size_bytes_max: Bound of a declared body.
+
+    Raises:
+        InvalidArgumentError: A header or the query cannot be used; ``field`` names it.
+        UnauthenticatedError: ``Authorization`` speaks of another scheme than Bearer.
+        MethodNotAllowedError: An action was addressed with another method than POST.
+    """
+    seen: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in _SENT_ONCE:
+            if name in seen:
+                raise InvalidArgumentError(_spelled(name), "the header came twice", "send one")
+            seen[name] = value
+    if b"host" not in seen and scope["http_version"] == "1.1":
+        # RFC 9112, section 3.2.
+        raise InvalidArgumentError("Host", "the header is missing", "name the host")
+    size_bytes = _body_size(seen, scope["http_version"], body_size_bytes_max)
+    path: bytes = scope["raw_path"]
+    if not path.startswith(CALL_PREFIX):
+        return Head(None, None, None, size_bytes)
+    action = _action_of(path)
+    if scope["method"] != "POST":
+        raise MethodNotAllowedError("actions are called with POST", allow=["POST"])
+    if scope["query_string"]:
+        raise InvalidArgumentError(
+            "query",
+            "a call takes no query; what stands in a URL ends up in logs",
+            "send the fields as JSON in the body",
+        )
+    if size_bytes != 0:
+        _check_content(seen)
+    return Head(
+        action,
+        _token_of(seen[b"authorization"]) if b"authorization" in seen else None,
+        _key_of(seen[b"idempotency-key"]) if b"idempotency-key" in seen else None,
+        size_bytes,
+    )
+
+
+def check_body_size(size_bytes: int, size_bytes_max: int) -> None:
+    """Refuse a body that is too large, declared or received.
+
+    Raises:
+        InvalidArgumentError: It is.
+    """
+    if size_bytes > size_bytes_max:
+        raise InvalidArgumentError(
+            "body",
+            f"the body is larger than {size_bytes_max} bytes",
+            "send less at a time",
+            size_bytes_max=size_bytes_max,
+        )
+
+
+def _spelled(name: bytes) -> str:
+    return name.decode("ascii").title()
+
+
+def _body_size(seen: Mapping[bytes, bytes], http_version: str, size_bytes_max: int) -> int | None:
+    """Return the size of the body by RFC 9112, section 6; None for chunks.
+
+    The parser has refused what is ambiguous (both headers, two sizes, a sign); it lets other
+    codings before ``chunked`` through, and chunks in HTTP/1.0, and a proxy may read either
+    differently.
+    """
+    if b"transfer-encoding" in seen:
+        if seen[b"transfer-encoding"].lower() != b"chunked" or http_version != "1.1":
+            raise InvalidArgumentError(
+                "Transfer-Encoding",
+                "only 'chunked' is understood, and only in HTTP/1.1",
+                "send Content-Length",
+            )
+        return None
+    length = seen.get(b"content-length")
+    if length is None:
+        return 0
+    if not length.isdigit():
+        raise InvalidArgumentError("Content-Length", "the size of the body is a number")
+    # Leading zeros aside, more digits than this is more than any bound.
+    size_bytes = int(length) if len(length) <= 18 else size_bytes_max + 1  # noqa: PLR2004
+    check_body_size(size_bytes, size_bytes_max)
+    return size_bytes
+
+
+def _action_of(path: bytes) -> str:
+    """Return the name after the prefix; whether there is such an action, the pipeline knows."""
+    name = path[len(CALL_PREFIX) :]
+    if len(name) > ACTION_SIZE_BYTES_MAX or name.translate(None, _NAME_BYTES):
+        raise PathNotFoundError("an action is called at /v1/<room>.<action>", paths=PATHS)
+    return name.decode("ascii")
+
+
+def _check_content(seen: Mapping[bytes, bytes]) -> None:
+    """Refuse a body that is not plain JSON in UTF-8 (RFC 8259, section 8.1)."""
+    kind = seen.get(b"content-type", b"")
+    if kind != _JSON:
+        media_type, _, parameter = kind.lower().partition(b";")
+        charset = parameter.replace(b" ", b"").replace(b'"', b"")
+        if media_type.strip() != _JSON or charset not in {b"", b"charset=utf-8"}:
+            raise InvalidArgumentError(
+                "Content-Type", "a body must be JSON in UTF-8", "send application/json"
+            )
+    if seen.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise InvalidArgumentError(
+            "Content-Encoding", "a body must not be compressed", "send it as it is"
+        )
+
+
+def _token_of(value: bytes) -> str:
+    """Return the token of ``Authorization: Bearer <token>`` (RFC 6750, section 2.1)."""
+    scheme, _, token = value.partition(b" ")
+    if scheme.lower() != b"bearer":
+        raise UnauthenticatedError("the scheme of Authorization must be Bearer")
+    token = token.strip(b" ")
+    if not token or b" " in token or not token.isascii():
+        raise InvalidArgumentError(
+            "Authorization", "the header holds no access token", "send 'Bearer', a space, the token"
+        )
+    return token.decode("ascii")
+
+
+def _key_of(value: bytes) -> str:
+    if not 1 <= len(value) <= KEY_SIZE_BYTES_MAX or not _VISIBLE.issuperset(value):
+        raise InvalidArgumentError(
+            "Idempotency-Key",
+            f"a key is 1 to {KEY_SIZE_BYTES_MAX} visible ASCII characters",
+            "send a UUID",
+        )
+    return value.decode("ascii")
+
+
+def answer_reply(reply: Reply, *, had_token: bool) -> Answer:
+    """Return the answer to a call: the result as it is, or the problem."""
+    if reply.body is None:
+        assert reply.problem is not None
+        return answer_problem(reply.problem, had_token=had_token)
+    body = reply.body
+    return Answer(
+        200,
+        [
+            *_BASIC_HEADERS,
+            (b"content-length", b"%d" % len(body)),
+            (b"request-id", reply.request_id.encode("ascii")),
+        ],
+        body,
+    )
+
+
+def answer_error(error: ActionError, request_id: str) -> Answer:
+    """Return the answer to a request that the door itself refuses."""
+    problem = error.problem(request_id)
+    if isinstance(error, MethodNotAllowedError):
+        # None of the twelve codes has status 405, but HTTP has it for exactly this.
+        problem = replace(problem, status=STATUS_METHOD_NOT_ALLOWED)
+        answer = answer_problem(problem, had_token=False)
+        allow = ", ".join(_texts(error.details["allow"]))
+        answer.headers.append((b"allow", allow.encode("ascii")))
+        return answer
+    return answer_problem(problem, had_token=False)
+
+
+def _texts(value: object) -> Iterable[str]:
+    return map(str, value) if isinstance(value, list) else ()
+
+
+def answer_problem(problem: Problem, *, had_token: bool) -> Answer:
+    """Return a problem as ``application/problem+json`` (RFC 9457)."""
+    body = msgspec.json.encode(problem)
+    headers = [
+        *_PROBLEM_HEADERS,
+        (b"content-length", b"%d" % len(body)),
+        (b"request-id", problem.request_id.encode("ascii")),
+    ]
+    if problem.code == Code.UNAUTHENTICATED:
+        # RFC 6750, section 3: no error code for a request without any token.
+        challenge = b'Bearer error="invalid_token"' if had_token else b"Bearer"
+        headers.append((b"www-authenticate", challenge))
+    wait_ms = problem.details.get("retry_after_ms")
+    if isinstance(wait_ms, int):
+        # Whole seconds, rounded up: who comes earlier is refused again.
+        headers.append((b"retry-after", b"%d" % max(1, -(-wait_ms // 1_000))))
+    return Answer(problem.status, headers, body)
