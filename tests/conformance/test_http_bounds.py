@@ -46,6 +46,17 @@ async def test_a_head_may_have_its_size_and_not_a_byte_more() -> None:
 
 
 @on_both_loops
+async def test_a_head_that_begins_behind_another_request_is_measured_alone() -> None:
+    async with open_door(head_size_bytes_max=1_000) as door:
+        for size_bytes, status in ((1_000, 200), (1_001, 400)):
+            async with connect(door) as wire:
+                head = padded(size_bytes)
+                wire.send(post(body=b'"' + b"x" * 5_000 + b'"') + head[:-5])
+                assert (await wire.read_answer()).status == 200
+                assert (await wire.ask(head[-5:])).status == status
+
+
+@on_both_loops
 async def test_a_head_without_end_is_refused() -> None:
     async with open_door(head_size_bytes_max=1_000) as door, connect(door) as wire:
         await wire.send_pieces(get("/healthz")[:-2] + b"X: " + b"x" * 1_000)

@@ -139,7 +139,7 @@ def _check_request(name: str, request_type: type, seen: frozenset[type] = frozen
             _check_request(name, inner, seen | {request_type})
 
 
-def _structs_in(annotation: Any) -> list[type]:  # noqa: ANN401 - any annotation
+def _structs_in(annotation: Any) -> list[type]:
     """Return the structs that stand anywhere in a type annotation."""
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
         return [annotation]

@@ -167,7 +167,7 @@ class Context:
             del self.events[before:]
             raise
 
-    async def _run_child(self, child: "Context", request: Q) -> Any:  # noqa: ANN401
+    async def _run_child(self, child: "Context", request: Q) -> Any:
         """Authorize and run an action called by a room; audit it if it writes."""
         action = child.action
         await self._house.authorize(child, request)

@@ -131,10 +131,13 @@ def action(  # noqa: PLR0913 - each is a fact of the declaration
         _check_facts(name, access, effect, limit, raises)
         request_type, result_type = _types_of(name, handler)
         room_name = room or _room_of(name, handler.__module__)
-        words = tuple(command.split()) if command else command_words(room_name, handler.__name__)
-        if len(words) != 2:  # noqa: PLR2004 - noun and verb
-            msg = f"{name}: command must be a noun and a verb, not {command!r}"
-            raise DeclarationError(msg)
+        words = command_words(room_name, handler.__name__)
+        if command is not None:
+            noun, _, verb = command.partition(" ")
+            if not noun or not verb or " " in verb:
+                msg = f"{name}: command must be a noun and a verb, not {command!r}"
+                raise DeclarationError(msg)
+            words = (noun, verb)
         try:
             return Action(
                 room=room_name,
@@ -146,7 +149,7 @@ def action(  # noqa: PLR0913 - each is a fact of the declaration
                 handler=handler,
                 request_type=request_type,
                 result_type=result_type,
-                command=cast("tuple[str, str]", words),
+                command=words,
                 secret_reply=secret_reply,
                 is_activity=is_activity,
             )

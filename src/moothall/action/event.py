@@ -4,10 +4,11 @@ from functools import cache
 
 import msgspec
 
+from moothall.action.model import WireMeta
 from moothall.core.errors import DeclarationError
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Event(msgspec.Struct, metaclass=WireMeta, frozen=True, gc=False):
     """A fact, named in the past tense: ``ScoreSubmitted``."""
 
 

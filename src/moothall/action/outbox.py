@@ -35,6 +35,6 @@ class Outbox:
             events = sorted(events, key=lambda pair: pair[0])
         for stream, event in events:
             row = await tx.fetch_one(_TAKE_NUMBER, stream)
-            assert row is not None  # noqa: S101 - RETURNING of an upsert
+            assert row is not None
             data = _encode(event).decode()
             await tx.execute(_INSERT, stream, row[0], kind_of(type(event)), now_ms, data)

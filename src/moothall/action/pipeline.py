@@ -275,7 +275,7 @@ class Pipeline:
         return UnknownActionError(f"there is no action {name[:128]!r}", near=near, remedy=remedy)
 
     @staticmethod
-    def _fault(call: Call, request_id: str, error: Exception) -> Any:  # noqa: ANN401
+    def _fault(call: Call, request_id: str, error: Exception) -> Any:
         """Log a fault of ours whole, and tell the caller only where to look for it."""
         _log.error("call failed", action=call.action, request_id=request_id, exc_info=error)
         return InternalError().problem(request_id)

@@ -136,7 +136,7 @@ async def _load(tx: Transaction, ports: Mapping[type, object]) -> None:
             await load(tx)
 
 
-def _port(ports: Mapping[type, object], port: Any) -> Any:  # noqa: ANN401 - any port
+def _port(ports: Mapping[type, object], port: Any) -> Any:
     """Return the implementation of a port that no hall can do without."""
     try:
         return ports[port]

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import datetime
+import datetime as dt
 import os
 import signal
 import sys
@@ -84,7 +84,7 @@ def _open_tls(settings: Settings) -> ServerTls:
         raise ConfigurationError(msg)
     if settings.certificate:
         return ServerTls(CertificateFiles(Path(settings.certificate), Path(settings.key)))
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     hosts = [settings.host] if settings.host not in {"0.0.0.0", "::"} else []  # noqa: S104
     return ServerTls(ensure_certificate(settings.data_path / "tls", hosts, now))
 
@@ -123,8 +123,10 @@ async def _keep_house(hall: Hall, tls: ServerTls | None) -> None:
     """Forget old replies and notice a new certificate; a failure waits for the next round."""
     try:
         now_ms = hall.house.clock.now_ms()
-        while await hall.database.write(lambda tx: sweep_replies(tx, now_ms)):
-            await asyncio.sleep(0)
+        while await hall.database.write(  # noqa: ASYNC110 - no event is awaited here
+            lambda tx: sweep_replies(tx, now_ms)
+        ):
+            await asyncio.sleep(0)  # let calls pass between two chunks
         if tls is not None and tls.has_changed() and tls.reload():
             _log.info("new certificate", fingerprint=tls.fingerprint)
     except Exception as error:  # noqa: BLE001 - housekeeping must not end the hall

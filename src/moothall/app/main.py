@@ -24,7 +24,7 @@ EXIT_CONFIGURATION = 78
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="What is logged."
 )
-def serve(config: str | None, **flags: Any) -> None:  # noqa: ANN401 - settings of several types
+def serve(config: str | None, **flags: Any) -> None:
     """Serve a hall: sign-in, roles, boards, and your own functions, on SQLite with TLS.
 
     A fresh folder becomes a fresh hall, with a self-made certificate and a one-time
@@ -55,7 +55,7 @@ def _announce(text: str) -> None:
     sys.stdout.flush()
 
 
-def _loop_factory() -> Any:  # noqa: ANN401 - None, or uvloop's factory
+def _loop_factory() -> Any:
     """Return uvloop's loop where there is one."""
     try:
         import uvloop  # noqa: PLC0415

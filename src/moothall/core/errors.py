@@ -82,7 +82,7 @@ class ActionError(MoothallError):
             msg = f"{cls.__qualname__}: the name of an error class must end in 'Error'"
             raise DeclarationError(msg)
         cls.name = _WORD.sub("_", cls.__name__.removesuffix("Error")).lower()
-        cls.title = (cls.__doc__ or cls.name).strip().splitlines()[0]
+        cls.title = (cls.__doc__ or cls.name).strip().splitlines()[0].replace("``", "")
 
     def __init__(self, reason: str = "", /, **details: object) -> None:
         """Take an optional sentence for this occurrence, and the facts."""

@@ -52,7 +52,6 @@ class ActionCommand(click.Command):
         super().__init__(
             operation.command[1],
             params=add_global_options(params),
-            callback=self._run,
             help=_help(operation),
             short_help=neutralise(operation.summary),
             epilog=f"Calls {neutralise(operation.name)}.",
@@ -64,8 +63,10 @@ class ActionCommand(click.Command):
         marked = [NEGATIVE_MARK + one if _NEGATIVE.match(one) else one for one in args]
         return super().parse_args(ctx, marked)
 
-    def _run(self, **values: Any) -> None:
-        state = state_of(click.get_current_context())
+    @override
+    def invoke(self, ctx: click.Context) -> None:
+        """Call the action. A field may have any name, so none becomes a parameter here."""
+        state, values = state_of(ctx), ctx.params
         verb = self.operation.command[1]
         request = self._request(values)
         if verb in DANGEROUS:

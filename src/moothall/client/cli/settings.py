@@ -55,6 +55,9 @@ class Settings:
         return limits
 
 
+_PREFIX = "global__"
+"""Sets the names of global options apart from those of fields."""
+
 FLAGS = ("json", "yes")
 RESERVED = frozenset(
     {"server", "json", "timeout", "retries", "duration", "yes", "config-dir", "help"}
@@ -89,24 +92,41 @@ def global_options(*, is_shown: bool) -> list[click.Option]:
     """Return the global options, for one command."""
     common: dict[str, Any] = {"expose_value": False, "callback": _note, "hidden": not is_shown}
     return [
-        click.Option(["--server"], metavar="NAME", help="Use this server of the wallet.", **common),
-        click.Option(["--json"], is_flag=True, help="Print one JSON document.", **common),
         click.Option(
-            ["--timeout"], type=_TIME, metavar="SECONDS", help="Time for each call.", **common
+            ["global__server", "--server"],
+            metavar="NAME",
+            help="Use this server of the wallet.",
+            **common,
         ),
         click.Option(
-            ["--retries"],
+            ["global__json", "--json"], is_flag=True, help="Print one JSON document.", **common
+        ),
+        click.Option(
+            ["global__timeout", "--timeout"],
+            type=_TIME,
+            metavar="SECONDS",
+            help="Time for each call.",
+            **common,
+        ),
+        click.Option(
+            ["global__retries", "--retries"],
             type=click.IntRange(0, 100),
             metavar="N",
             help="Repeat a call at most so often, where that is safe.",
             **common,
         ),
         click.Option(
-            ["--duration"], type=_TIME, metavar="SECONDS", help="Time for everything.", **common
+            ["global__duration", "--duration"],
+            type=_TIME,
+            metavar="SECONDS",
+            help="Time for everything.",
+            **common,
         ),
-        click.Option(["--yes"], is_flag=True, help="Do not ask for confirmation.", **common),
         click.Option(
-            ["--config-dir"],
+            ["global__yes", "--yes"], is_flag=True, help="Do not ask for confirmation.", **common
+        ),
+        click.Option(
+            ["global__config_dir", "--config-dir"],
             type=click.Path(file_okay=False),
             metavar="FOLDER",
             help="Folder of the wallet.",
@@ -135,4 +155,5 @@ def _note(context: click.Context, param: click.Parameter, value: Any) -> None:
         return
     state = context.find_object(State)
     if state is not None and param.name is not None:
-        state.settings = replace(state.settings, **{param.name: value})
+        name = param.name.removeprefix(_PREFIX)
+        state.settings = replace(state.settings, **{name: value})

@@ -1,15 +1,19 @@
 """Rows of the access room."""
 
 import json
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from moothall.action import Context
 from moothall.ports.audit import AuditRow
 from moothall.ports.database import Transaction
 from moothall.services.access.model import Binding
 
-if TYPE_CHECKING:
-    from moothall.services.access.actions import GrantRole, RevokeRole
+
+class AtPath(Protocol):
+    """A request that names a resource by its whole path."""
+
+    at: str
+
 
 _INSERT_AUDIT = """
 INSERT INTO access_audit (at_ms, actor, action, path, outcome, source, request_id)
@@ -17,7 +21,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 
 
-async def find_path(_ctx: Context, request: "GrantRole | RevokeRole") -> str:
+async def find_path(_ctx: Context, request: AtPath) -> str:
     """Return the resource at which a binding is changed."""
     return request.at
 

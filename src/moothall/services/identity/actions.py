@@ -20,6 +20,7 @@ from moothall.action import (
     action,
 )
 from moothall.action.token import sign_token
+from moothall.core.errors import InvalidArgumentError
 from moothall.ports.hasher import PasswordHasher
 from moothall.ports.keyring import KeyRing
 from moothall.services.identity import store
@@ -120,10 +121,20 @@ class AddMembers(Request):
     names: Annotated[list[Name], Meta(min_length=1, max_length=500)]
 
 
-class AddedMembers(Result):
-    """One member per name, in order."""
+class RefusedName(Result):
+    """A name that cannot be had, and why."""
 
-    members: list[Member]
+    number: int
+    """Its place among the names, from 0."""
+    reason: str
+    remedy: str
+
+
+class AddedMembers(Result):
+    """One member per name, in order; None for a name that was refused."""
+
+    members: list[Member | None]
+    refused: list[RefusedName]
 
 
 @action(
@@ -323,21 +334,29 @@ async def name_members(ctx: Context, request: NameMembers) -> MemberNames:
 async def add_members(ctx: Context, request: AddMembers) -> AddedMembers:
     """Make accounts for others, without a password; who exists already stays as they are.
 
-    Nobody can sign in to such an account until an administrator hands it over.
+    A name that cannot be had is reported and the others are added. Nobody can sign in to
+    such an account until an administrator hands it over.
 
     Emits:
         MemberRegistered: once per new account.
     """
-    members = []
+    members: list[Member | None] = []
+    refused = []
     for number, wanted in enumerate(request.names):
-        name, key = check_name(wanted, f"names[{number}]")
+        try:
+            name, key = check_name(wanted)
+        except InvalidArgumentError as error:
+            members.append(None)
+            reason, remedy = str(error.details["reason"]), str(error.details.get("remedy", ""))
+            refused.append(RefusedName(number=number, reason=reason, remedy=remedy))
+            continue
         member = await store.find_member(ctx.tx, key)
         if member is None:
             member = Member(member_id=ctx.new_id(), name=name, created_at_ms=ctx.now_ms)
             await store.insert_member(ctx.tx, member, key, None)
             ctx.emit(STREAM, MemberRegistered(member_id=member.member_id, name=name))
         members.append(member)
-    return AddedMembers(members=members)
+    return AddedMembers(members=members, refused=refused)
 
 
 async def _rotate(step: Context, token: RefreshToken) -> Session | None:

@@ -96,7 +96,7 @@ class SealedKeyRing:
             msg = "the sealing key does not open the signing keys; restore the key file"
             raise ConfigurationError(msg) from None
         private = Ed25519PrivateKey.from_private_bytes(raw)
-        fields = {
+        fields: dict[str, str | list[str]] = {
             "kty": "OKP",
             "crv": "Ed25519",
             "x": _base64url(private.public_key().public_bytes_raw()),

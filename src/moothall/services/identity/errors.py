@@ -10,8 +10,6 @@ class NameTakenError(ActionError):
     code = Code.ALREADY_EXISTS
 
 
-
-
 class WrongCredentialsError(ActionError):
     """Name and password do not belong together."""
 

@@ -101,9 +101,7 @@ async def find_session(tx: Transaction, session_id: str) -> Session | None:
     return Session(session_id, _member(rows[0]), *rows[0][3:7]) if rows else None
 
 
-async def update_generation(
-    tx: Transaction, session_id: str, generation: int, now_ms: int
-) -> None:
+async def update_generation(tx: Transaction, session_id: str, generation: int, now_ms: int) -> None:
     """Write down that the refresh token was rotated."""
     sql = "UPDATE identity_session SET generation = $1, rotated_at_ms = $2 WHERE session_id = $3"
     await tx.execute(sql, generation, now_ms, session_id)

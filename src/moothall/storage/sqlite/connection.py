@@ -57,10 +57,9 @@ def is_sync_failure(error: BaseException) -> bool:
     The pages may be marked clean though they never reached the disk, so neither trying
     again nor going on is safe; only a restart reads what is really there.
     """
-    return isinstance(error, apsw.IOError) and error.extendedresult in {
+    return isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) in {
         apsw.SQLITE_IOERR_FSYNC,
         apsw.SQLITE_IOERR_DIR_FSYNC,
-        apsw.SQLITE_IOERR_TRUNCATE,
     }
 
 

@@ -27,18 +27,18 @@ class SqliteTransaction:
         self._depth = 0
         self.hooks: list[Callable[[], None]] = []
 
-    async def fetch_one(self, sql: str, *params: Any) -> Row | None:  # noqa: ANN401
+    async def fetch_one(self, sql: str, *params: Any) -> Row | None:
         """Return the first row, or None."""
         # Running the cursor to its end is what completes a statement with RETURNING.
         rows = self._execute(rewrite_parameters(sql), params).fetchall()
         return rows[0] if rows else None
 
-    async def fetch_all(self, sql: str, *params: Any) -> list[Row]:  # noqa: ANN401
+    async def fetch_all(self, sql: str, *params: Any) -> list[Row]:
         """Return all rows."""
         rows: list[Row] = self._execute(rewrite_parameters(sql), params).fetchall()
         return rows
 
-    async def execute(self, sql: str, *params: Any) -> int:  # noqa: ANN401
+    async def execute(self, sql: str, *params: Any) -> int:
         """Run one statement and return how many rows it changed."""
         self._execute(rewrite_parameters(sql), params)
         return self._connection.changes()
@@ -47,7 +47,7 @@ class SqliteTransaction:
         """Run several statements."""
         self._execute(sql)
 
-    async def lock_rows(self, sql: str, *params: Any) -> list[Row]:  # noqa: ANN401
+    async def lock_rows(self, sql: str, *params: Any) -> list[Row]:
         """Read rows; the one writer needs no lock."""
         return await self.fetch_all(sql, *params)
 
@@ -94,7 +94,7 @@ def drive(awaitable: Awaitable[T]) -> T:
     raise SuspendedError(msg)
 
 
-def _line_of(coroutine: Any) -> str:  # noqa: ANN401 - walks awaitables of any kind
+def _line_of(coroutine: Any) -> str:
     """Return file and line at which the innermost Python coroutine is suspended."""
     where = "unknown"
     while coroutine is not None:

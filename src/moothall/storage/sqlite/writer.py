@@ -77,7 +77,7 @@ class Writer:
         self._idle.set()
         self.on_batch: Callable[[], None] = lambda: None
 
-    async def run(self, work: Work) -> Any:  # noqa: ANN401 - the result of any work
+    async def run(self, work: Work) -> Any:
         """Run ``work`` in the next batch and return its result once it is durable.
 
         Raises:

@@ -11,9 +11,8 @@ needs none, and the idle timer is set once and looks at the clock when it fires.
 """
 
 import asyncio
-import http
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httptools
 from uvicorn.config import Config
@@ -25,14 +24,19 @@ from moothall.core.errors import ActionError, DeadlineExceededError, InvalidArgu
 from moothall.transports.http.admission import Seat
 from moothall.transports.http.bounds import HttpBounds
 from moothall.transports.http.cycle import HttpCycle
-from moothall.transports.http.protocol import Answer
+from moothall.transports.http.protocol import (
+    Answer,
+    head_too_large,
+    malformed,
+    render_last,
+)
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application, ASGIVersions
 
 _ASGI: "ASGIVersions" = {"version": "3.0", "spec_version": "2.3"}
 _VERSIONS = frozenset({"1.0", "1.1"})
-_REQUEST_LINE_REST_BYTES = len(b"OPTIONS  HTTP/1.1\r\n\r\n")
+_REQUEST_LINE_REST_BYTES = len(b"  HTTP/1.1\r\n\r\n")
 _HEADER_REST_BYTES = len(b": \r\n")
 _FRAMING_BYTES_PER_BYTE = 8
 """``1\\r\\na\\r\\n`` is the worst honest case: five bytes of framing for one of content."""
@@ -64,6 +68,7 @@ class HttpConnection(HttpToolsProtocol):
         self._in_head = False
         self._in_body = False
         self._head_bytes = 0
+        self._head_bytes_unsure = 0
         self._piece_bytes = 0
         self._body_bytes = 0
         self._framing_bytes = 0
@@ -110,11 +115,13 @@ class HttpConnection(HttpToolsProtocol):
             self.handle_websocket_upgrade()
             return
         except httptools.HttpParserError as error:
-            self._refuse(self._fault or _malformed(error))
+            self._refuse(self._fault or malformed(error))
             return
         begun = self._messages - messages_before
         if self._in_head:
-            self._count_head(begun, len(data) if was_between or not begun else 0)
+            # A head that begins behind another request is that much smaller than its piece.
+            is_exact = begun == 0 or (begun == 1 and was_between)
+            self._count_head(begun, len(data), is_exact=is_exact)
             return
         if begun and self._head_timer is not None:
             self._head_timer.cancel()
@@ -122,15 +129,14 @@ class HttpConnection(HttpToolsProtocol):
         if in_body_before and self._in_body and not begun:
             self._count_framing(len(data) - (self._body_bytes - body_bytes_before))
 
-    def _count_head(self, begun: int, size_bytes: int) -> None:
-        """Count a piece that ends in a head.
-
-        A head that begins behind the end of another request is counted from the next piece
-        on: a piece has a bound itself, and when the head is whole it is measured.
-        """
-        self._head_bytes = size_bytes if begun else self._head_bytes + size_bytes
+    def _count_head(self, begun: int, size_bytes: int, *, is_exact: bool) -> None:
+        """Count a piece that ends in a head; a whole head is measured if it may be too large."""
+        if is_exact:
+            self._head_bytes += size_bytes
+        else:
+            self._head_bytes_unsure = size_bytes
         if self._head_bytes > self._bounds.head_size_bytes_max:
-            self._refuse(self._head_too_large())
+            self._refuse(head_too_large(self._bounds.head_size_bytes_max))
         elif (begun and self._messages > 1) or self._head_timer is None:
             # The first head has its time from the connection on.
             self._await_head()
@@ -159,7 +165,7 @@ class HttpConnection(HttpToolsProtocol):
         """Begin a head."""
         self._messages += 1
         self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._head_bytes_unsure = 0
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -243,11 +249,12 @@ class HttpConnection(HttpToolsProtocol):
     def _find_fault(self, version: str, *, is_upgrade: bool) -> ActionError | None:
         """Return why a head is refused before anybody looks into it."""
         bounds = self._bounds
+        at_most = self._head_bytes + self._head_bytes_unsure + self._piece_bytes
         if (
-            self._head_bytes + self._piece_bytes > bounds.head_size_bytes_max
+            at_most > bounds.head_size_bytes_max
             and self._measure_head() > bounds.head_size_bytes_max
         ):
-            return self._head_too_large()
+            return head_too_large(self._bounds.head_size_bytes_max)
         if version not in _VERSIONS:
             return InvalidArgumentError("version", "this door speaks HTTP/1.1")
         if is_upgrade and not self._should_upgrade():
@@ -259,8 +266,10 @@ class HttpConnection(HttpToolsProtocol):
         return None
 
     def _measure_head(self) -> int:
-        rest = _HEADER_REST_BYTES * len(self.headers) + _REQUEST_LINE_REST_BYTES
-        return len(self.url) + rest + sum(len(name) + len(value) for name, value in self.headers)
+        line = len(self.parser.get_method()) + len(self.url) + _REQUEST_LINE_REST_BYTES
+        return line + sum(
+            len(name) + len(value) + _HEADER_REST_BYTES for name, value in self.headers
+        )
 
     # --- requests -----------------------------------------------------------------------------
 
@@ -303,11 +312,7 @@ class HttpConnection(HttpToolsProtocol):
             faulty.message_event.set()
             if self.pipeline and self.pipeline[0][0] is faulty:
                 self.pipeline.popleft()
-        answer = self._make_refusal(error)
-        lines = [b"HTTP/1.1 %d %b\r\n" % (answer.status, _phrase(answer.status))]
-        for name, value in [*self.server_state.default_headers, *answer.headers]:
-            lines += [name, b": ", value, b"\r\n"]
-        self._last_words = b"".join([*lines, b"connection: close\r\n\r\n", answer.body])
+        self._last_words = render_last(self._make_refusal(error), self.server_state.default_headers)
         ahead = self._running
         if ahead is None or ahead is faulty or ahead.response_complete:
             self._say_last_words()
@@ -392,39 +397,3 @@ class HttpConnection(HttpToolsProtocol):
             self._end_timer = self.loop.call_later(
                 self._bounds.write_timeout_ms / 1_000, self.transport.abort
             )
-
-    def _head_too_large(self) -> ActionError:
-        size_bytes_max = self._bounds.head_size_bytes_max
-        return InvalidArgumentError(
-            "headers",
-            f"the request line and the headers are larger than {size_bytes_max} bytes",
-            "send less",
-            size_bytes_max=size_bytes_max,
-        )
-
-
-def _malformed(error: Exception) -> ActionError:
-    return InvalidArgumentError("request", f"this is not HTTP/1.1: {error}")
-
-
-def _phrase(status: int) -> bytes:
-    return http.HTTPStatus(status).phrase.encode("ascii")
-
-
-def application_config(application: Any) -> Config:
-    """Return uvicorn's settings with everything off that the door does itself or not at all."""
-    config = Config(
-        application,
-        interface="asgi3",
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        workers=1,
-    )
-    config.load()
-    return config

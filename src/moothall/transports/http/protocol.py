@@ -7,6 +7,7 @@ and a failed call look alike to the client. Whoever edits this file: every reque
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import msgspec
@@ -214,6 +215,30 @@ def _key_of(value: bytes) -> str:
             "send a UUID",
         )
     return value.decode("ascii")
+
+
+def head_too_large(size_bytes_max: int) -> ActionError:
+    """Return the refusal of a request line and headers beyond their bound."""
+    return InvalidArgumentError(
+        "headers",
+        f"the request line and the headers are larger than {size_bytes_max} bytes",
+        "send less",
+        size_bytes_max=size_bytes_max,
+    )
+
+
+def malformed(error: Exception) -> ActionError:
+    """Return the refusal of what the parser could not read."""
+    return InvalidArgumentError("request", f"this is not HTTP/1.1: {error}")
+
+
+def render_last(answer: Answer, more_headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the bytes of an answer after which the connection closes."""
+    phrase = HTTPStatus(answer.status).phrase.encode("ascii")
+    lines = [b"HTTP/1.1 %d %b\r\n" % (answer.status, phrase)]
+    for name, value in [*more_headers, *answer.headers]:
+        lines += [name, b": ", value, b"\r\n"]
+    return b"".join([*lines, b"connection: close\r\n\r\n", answer.body])
 
 
 def answer_reply(reply: Reply, *, had_token: bool) -> Answer:

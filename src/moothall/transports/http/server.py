@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 
+from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from moothall.action.call import Call, Reply
@@ -21,7 +22,7 @@ from moothall.core.errors import ConfigurationError
 from moothall.transports.http.admission import Admission, Seat, source_of
 from moothall.transports.http.application import HttpApplication
 from moothall.transports.http.bounds import HttpBounds
-from moothall.transports.http.connection import HttpConnection, application_config
+from moothall.transports.http.connection import HttpConnection
 
 ACCEPT_TOGETHER_MAX = 64
 """Connections accepted before other work has its turn."""
@@ -79,7 +80,7 @@ class HttpDoor:
         self._host = host
         self._port = port
         self._context = context
-        self._config = application_config(self._application)
+        self._config = _make_config(self._application)
         self._state = ServerState()
         self._admission = Admission(
             self._bounds.connections_max, self._bounds.connections_per_source_max
@@ -242,3 +243,22 @@ class HttpDoor:
         now = formatdate(usegmt=True).encode("ascii")
         self._state.default_headers = [(b"date", now)]
         self._date_timer = loop.call_later(1.0, self._renew_date)
+
+
+def _make_config(application: HttpApplication) -> Config:
+    """Return uvicorn's settings with everything off that the door does itself or not at all."""
+    config = Config(
+        application,
+        interface="asgi3",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        workers=1,
+    )
+    config.load()
+    return config

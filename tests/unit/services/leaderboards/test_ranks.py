@@ -106,7 +106,8 @@ def shuffled(count: int, keys: int) -> list[float]:
 def check_buckets(tx: MemoryTransaction, ranks: Ranks, board_id: str) -> None:
     """Assert that the counts are true and the bounds are kept."""
     columns = "key, submitted_at_ms, entry_id"
-    select = f"SELECT {columns}, bucket_id, group_id, row_count FROM leaderboards_rank_bucket"
+    group_columns = "group_key, group_submitted_at_ms, group_entry_id"
+    select = f"SELECT {columns}, {group_columns}, row_count FROM leaderboards_rank_bucket"
     order = f"WHERE board_id = ? AND level = ? ORDER BY {columns}"
     buckets = tx.run(f"{select} {order}", (board_id, 0))
     groups = tx.run(f"{select} {order}", (board_id, 1))
@@ -121,15 +122,15 @@ def check_buckets(tx: MemoryTransaction, ranks: Ranks, board_id: str) -> None:
     starts = [bucket[:3] for bucket in buckets]
     assert starts[0] == groups[0][:3] == tuple(START)
     cuts = [0, *(bisect_left(rows, start) for start in starts[1:]), len(rows)]
-    assert [bucket[5] for bucket in buckets] == [high - low for low, high in pairwise(cuts)]
+    assert [bucket[6] for bucket in buckets] == [high - low for low, high in pairwise(cuts)]
     assert all(count <= ranks.rows_per_bucket_max for *_, count in buckets)
     held: list[Row] = []
     for group, end in zip(groups, [*(group[:3] for group in groups[1:]), None], strict=True):
-        own = [bucket for bucket in buckets if bucket[4] == group[3]]
+        own = [bucket for bucket in buckets if bucket[3:6] == group[:3]]
         assert 1 <= len(own) <= ranks.buckets_per_group_max
         assert own[0][:3] == group[:3]
         assert end is None or own[-1][:3] < end
-        assert group[5] == sum(bucket[5] for bucket in own)
+        assert group[6] == sum(bucket[6] for bucket in own)
         held += own
     assert held == buckets
 
@@ -299,7 +300,9 @@ def test_a_change_takes_three_statements_and_a_place_two(tx: MemoryTransaction) 
         assert tx.statements == statements
 
 
-@pytest.mark.parametrize("name", ["_FIND_BUCKET", "_COUNT_BEFORE", "_LIST_BUCKETS", "_FROM"])
+@pytest.mark.parametrize(
+    "name", ["_FIND_BUCKET", "_COUNT_BEFORE", "_LIST_BUCKETS", "_FROM", "_AFTER", "_BEFORE"]
+)
 def test_every_search_seeks_by_the_whole_position(tx: MemoryTransaction, name: str) -> None:
     # By the key alone it would walk all ties: right, and a thousand times slower.
     from moothall.services.leaderboards.store import ranks  # noqa: PLC0415

@@ -13,13 +13,14 @@ CREATE TABLE leaderboards_rank (
 -- Counts are not indexed and rows leave room on their page: each change of a count
 -- can then be made in place (HOT). row_count is INTEGER so that sums stay BIGINT.
 CREATE TABLE leaderboards_rank_bucket (
-  bucket_id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   board_id TEXT NOT NULL,
   level INTEGER NOT NULL,
   key DOUBLE PRECISION NOT NULL,
   submitted_at_ms BIGINT NOT NULL,
   entry_id TEXT COLLATE "C" NOT NULL,
-  group_id BIGINT,
+  group_key DOUBLE PRECISION NOT NULL,
+  group_submitted_at_ms BIGINT NOT NULL,
+  group_entry_id TEXT COLLATE "C" NOT NULL,
   row_count INTEGER NOT NULL,
-  UNIQUE (board_id, level, key, submitted_at_ms, entry_id)
+  PRIMARY KEY (board_id, level, key, submitted_at_ms, entry_id)
 ) WITH (fillfactor = 70);

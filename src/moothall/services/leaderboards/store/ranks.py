@@ -51,10 +51,10 @@ START = Position(-math.inf, 0, "")
 
 
 class _Bucket(NamedTuple):
-    """The bucket that holds a position."""
+    """The bucket that holds a position: where it begins, where its group does, its rows."""
 
-    bucket_id: int
-    group_id: int
+    start: Position
+    group_start: Position
     row_count: int
 
 
@@ -76,7 +76,7 @@ def is_sparse(row_count: int, rows_max: int) -> bool:
 
 
 def may_join(left_count: int, row_count: int, rows_max: int) -> bool:
-    """Tell whether a sparse bucket fits into its left neighbour; an empty one always does."""
+    """Tell whether a bucket fits into its left neighbour; an empty one always does."""
     return left_count + row_count <= rows_max
 
 
@@ -135,79 +135,66 @@ _DELETE_ROWS = f"""
     AND ({_COLUMNS}) IN ({_ROWS} {_ASCENDING} LIMIT $2)
     """
 
+_BUCKETS = f"""
+    SELECT {_COLUMNS}, group_key, group_submitted_at_ms, group_entry_id, row_count
+    FROM leaderboards_rank_bucket WHERE board_id = $1
+    """
+_THIS = f"board_id = $1 AND level = $2 AND ({_COLUMNS}) = ($3, $4, $5)"
 _FIND_BUCKET = f"""
-    SELECT bucket_id, group_id, row_count FROM leaderboards_rank_bucket
-    WHERE board_id = $1 AND level = {_BUCKET} AND ({_COLUMNS}) <= ($2, $3, $4)
-    {_DESCENDING} LIMIT 1
+    {_BUCKETS} AND level = {_BUCKET} AND ({_COLUMNS}) <= ($2, $3, $4) {_DESCENDING} LIMIT 1
     """
 _FIND_LEFT = f"""
-    SELECT bucket_id, group_id, row_count FROM leaderboards_rank_bucket
-    WHERE board_id = $1 AND level = {_BUCKET} AND ({_COLUMNS}) < ($2, $3, $4)
-    {_DESCENDING} LIMIT 1
+    {_BUCKETS} AND level = {_BUCKET} AND ({_COLUMNS}) < ($2, $3, $4) {_DESCENDING} LIMIT 1
     """
-_GET_START = f"SELECT {_COLUMNS} FROM leaderboards_rank_bucket WHERE bucket_id = $1"
-_SET_START = """
-    UPDATE leaderboards_rank_bucket SET key = $2, submitted_at_ms = $3, entry_id = $4
-    WHERE bucket_id = $1
-    """
-_ADD_BOTH = """
-    UPDATE leaderboards_rank_bucket SET row_count = row_count + $1 WHERE bucket_id IN ($2, $3)
-    """
-_ADD = "UPDATE leaderboards_rank_bucket SET row_count = row_count + $1 WHERE bucket_id = $2"
-_INSERT_BUCKET = f"""
-    INSERT INTO leaderboards_rank_bucket (board_id, level, {_COLUMNS}, group_id, row_count)
-    VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING bucket_id
-    """
-_DELETE_BUCKET = "DELETE FROM leaderboards_rank_bucket WHERE bucket_id = $1"
-_DELETE_BUCKETS = """
-    DELETE FROM leaderboards_rank_bucket WHERE bucket_id IN
-    (SELECT bucket_id FROM leaderboards_rank_bucket WHERE board_id = $1 LIMIT $2)
-    """
-_LIST_GROUPS = f"""
-    SELECT {_COLUMNS}, row_count FROM leaderboards_rank_bucket
-    WHERE board_id = $1 AND level = {_GROUP} {_ASCENDING}
-    """
-_LIST_BUCKETS = f"""
-    SELECT {_COLUMNS}, row_count, group_id FROM leaderboards_rank_bucket
-    WHERE board_id = $1 AND level = {_BUCKET} AND ({_COLUMNS}) >= ($2, $3, $4)
-    {_ASCENDING} LIMIT $5
-    """
-_GET_GROUP_AFTER = f"""
-    SELECT group_id FROM leaderboards_rank_bucket
-    WHERE board_id = $1 AND level = {_BUCKET} AND ({_COLUMNS}) >= ($2, $3, $4)
+_FIND_RIGHT = f"""
+    {_BUCKETS} AND level = {_BUCKET} AND ({_COLUMNS}) > ($2, $3, $4)
     {_ASCENDING} LIMIT 1 OFFSET $5
     """
+_LIST_GROUPS = f"{_BUCKETS} AND level = {_GROUP} {_ASCENDING}"
+_LIST_BUCKETS = f"""
+    {_BUCKETS} AND level = {_BUCKET} AND ({_COLUMNS}) >= ($2, $3, $4) {_ASCENDING} LIMIT $5
+    """
+_ADD = f"UPDATE leaderboards_rank_bucket SET row_count = row_count + $6 WHERE {_THIS}"
+_ADD_BOTH = f"""
+    UPDATE leaderboards_rank_bucket SET row_count = row_count + $8
+    WHERE (board_id = $1 AND level = {_BUCKET} AND ({_COLUMNS}) = ($2, $3, $4))
+    OR (board_id = $1 AND level = {_GROUP} AND ({_COLUMNS}) = ($5, $6, $7))
+    """
+_INSERT_BUCKET = f"""
+    INSERT INTO leaderboards_rank_bucket (board_id, level, {_COLUMNS},
+    group_key, group_submitted_at_ms, group_entry_id, row_count)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    """
+_DELETE_BUCKET = f"DELETE FROM leaderboards_rank_bucket WHERE {_THIS}"
+_DELETE_BUCKETS = f"""
+    DELETE FROM leaderboards_rank_bucket WHERE board_id = $1 AND (level, {_COLUMNS}) IN (
+      SELECT level, {_COLUMNS} FROM leaderboards_rank_bucket WHERE board_id = $1
+      ORDER BY level, {_COLUMNS} LIMIT $2
+    )
+    """
 _MOVE_BUCKETS = f"""
-    UPDATE leaderboards_rank_bucket SET group_id = $1
-    WHERE board_id = $2 AND level = {_BUCKET}
-    AND ({_COLUMNS}) >= ($3, $4, $5) AND ({_COLUMNS}) <= ($6, $7, $8)
+    UPDATE leaderboards_rank_bucket
+    SET group_key = $2, group_submitted_at_ms = $3, group_entry_id = $4
+    WHERE board_id = $1 AND level = {_BUCKET}
+    AND ({_COLUMNS}) >= ($2, $3, $4) AND ({_COLUMNS}) <= ($5, $6, $7)
     """
 _COUNT = f"""
     SELECT coalesce(sum(row_count), 0) FROM leaderboards_rank_bucket
     WHERE board_id = $1 AND level = {_GROUP}
     """
-# The starts of the group and the bucket that hold a position.
-_FIND_STARTS = f"""
-    SELECT g.key, g.submitted_at_ms, g.entry_id, b.key, b.submitted_at_ms, b.entry_id
-    FROM (
-      SELECT {_COLUMNS}, group_id FROM leaderboards_rank_bucket
-      WHERE board_id = $1 AND level = {_BUCKET} AND ({_COLUMNS}) <= ($2, $3, $4)
-      {_DESCENDING} LIMIT 1
-    ) AS b JOIN leaderboards_rank_bucket AS g ON g.bucket_id = b.group_id
-    """
-# Apart from the statement above, because SQLite seeks by a whole position only if it is
-# given as parameters; given as columns it seeks by the key alone and then walks the ties.
+# SQLite seeks by a whole position only if it is given as parameters. Given as columns of a
+# join it seeks by the key alone and walks the ties, so the bucket is found before.
 _COUNT_BEFORE = f"""
     SELECT coalesce((
       SELECT sum(row_count) FROM leaderboards_rank_bucket
-      WHERE board_id = $1 AND level = {_GROUP} AND ({_COLUMNS}) < ($2, $3, $4)
+      WHERE board_id = $1 AND level = {_GROUP} AND ({_COLUMNS}) < ($5, $6, $7)
     ), 0) + coalesce((
       SELECT sum(row_count) FROM leaderboards_rank_bucket
       WHERE board_id = $1 AND level = {_BUCKET}
-      AND ({_COLUMNS}) >= ($2, $3, $4) AND ({_COLUMNS}) < ($5, $6, $7)
+      AND ({_COLUMNS}) >= ($5, $6, $7) AND ({_COLUMNS}) < ($2, $3, $4)
     ), 0) + (
       SELECT count(*) FROM leaderboards_rank
-      WHERE board_id = $1 AND ({_COLUMNS}) >= ($5, $6, $7) AND ({_COLUMNS}) < ($8, $9, $10)
+      WHERE board_id = $1 AND ({_COLUMNS}) >= ($2, $3, $4) AND ({_COLUMNS}) < ($8, $9, $10)
     )
     """
 
@@ -233,10 +220,10 @@ class Ranks:
         await tx.execute(_INSERT, board_id, *position)
         bucket = await _find_bucket(tx, _FIND_BUCKET, board_id, position)
         if bucket is None:
-            group_id = await _insert_bucket(tx, board_id, _GROUP, START, None, 1)
-            await _insert_bucket(tx, board_id, _BUCKET, START, group_id, 1)
+            await _insert_bucket(tx, board_id, _GROUP, _Bucket(START, START, 1))
+            await _insert_bucket(tx, board_id, _BUCKET, _Bucket(START, START, 1))
             return
-        await tx.execute(_ADD_BOTH, 1, bucket.bucket_id, bucket.group_id)
+        await tx.execute(_ADD_BOTH, board_id, *bucket.start, *bucket.group_start, 1)
         bucket = bucket._replace(row_count=bucket.row_count + 1)
         if is_overfull(bucket.row_count, self.rows_per_bucket_max):
             await self._cut_bucket(tx, board_id, bucket)
@@ -247,7 +234,7 @@ class Ranks:
             return False
         bucket = await _find_bucket(tx, _FIND_BUCKET, board_id, position)
         assert bucket is not None, "a ranked row lies in a bucket"
-        await tx.execute(_ADD_BOTH, -1, bucket.bucket_id, bucket.group_id)
+        await tx.execute(_ADD_BOTH, board_id, *bucket.start, *bucket.group_start, -1)
         bucket = bucket._replace(row_count=bucket.row_count - 1)
         if is_sparse(bucket.row_count, self.rows_per_bucket_max):
             await self._join_bucket(tx, board_id, bucket)
@@ -269,10 +256,12 @@ class Ranks:
         Unlike :meth:`count_better` it counts earlier ties too: the offset of a row. Two
         reads: on PostgreSQL within one snapshot, or under the board's lock.
         """
-        starts = await tx.fetch_one(_FIND_STARTS, board_id, *position)
-        if starts is None:
+        bucket = await _find_bucket(tx, _FIND_BUCKET, board_id, position)
+        if bucket is None:
             return 0
-        row = await tx.fetch_one(_COUNT_BEFORE, board_id, *starts, *position)
+        row = await tx.fetch_one(
+            _COUNT_BEFORE, board_id, *bucket.start, *bucket.group_start, *position
+        )
         assert row is not None, "a sum is always a row"
         return int(row[0])
 
@@ -304,11 +293,11 @@ class Ranks:
         groups = await tx.fetch_all(_LIST_GROUPS, board_id)
         if not groups:
             return []
-        index, offset = find_offset([row[3] for row in groups], offset)
+        index, offset = find_offset([row[-1] for row in groups], offset)
         buckets = await tx.fetch_all(
             _LIST_BUCKETS, board_id, *groups[index][:3], self.buckets_per_group_max
         )
-        index, offset = find_offset([row[3] for row in buckets], offset)
+        index, offset = find_offset([row[-1] for row in buckets], offset)
         rows = await tx.fetch_all(_FROM, board_id, *buckets[index][:3], limit, offset)
         return [Position(*row) for row in rows]
 
@@ -324,79 +313,62 @@ class Ranks:
 
     async def _cut_bucket(self, tx: Transaction, board_id: str, bucket: _Bucket) -> None:
         """Leave half of the rows, give the rest to a new bucket, then look at the group."""
-        start = await _get_start(tx, bucket.bucket_id)
         kept = count_kept(bucket.row_count)
-        middle = await tx.fetch_one(_FROM, board_id, *start, 1, kept)
-        assert middle is not None, "the bucket's count is that of its rows"
         moved = bucket.row_count - kept
-        await tx.execute(_ADD, -moved, bucket.bucket_id)
-        await _insert_bucket(tx, board_id, _BUCKET, Position(*middle), bucket.group_id, moved)
-        group_start = await _get_start(tx, bucket.group_id)
-        beyond = await tx.fetch_one(
-            _GET_GROUP_AFTER, board_id, *group_start, self.buckets_per_group_max
+        middle = await tx.fetch_one(_FROM, board_id, *bucket.start, 1, kept)
+        assert middle is not None, "the bucket's count is that of its rows"
+        right = _Bucket(Position(*middle), bucket.group_start, moved)
+        await tx.execute(_ADD, board_id, _BUCKET, *bucket.start, -moved)
+        await _insert_bucket(tx, board_id, _BUCKET, right)
+        last = await _find_bucket(
+            tx, _FIND_RIGHT, board_id, bucket.group_start, self.buckets_per_group_max - 1
         )
-        if beyond is not None and beyond[0] == bucket.group_id:
-            await self._cut_group(tx, board_id, bucket.group_id, group_start)
+        if last is not None and last.group_start == bucket.group_start:
+            await self._cut_group(tx, board_id, bucket.group_start, last.start)
 
     async def _cut_group(
-        self, tx: Transaction, board_id: str, group_id: int, start: Position
+        self, tx: Transaction, board_id: str, start: Position, last: Position
     ) -> None:
-        """Give half of the group's buckets to a new group after it."""
+        """Give half of the buckets from ``start`` to ``last`` to a new group after this one."""
         buckets = await tx.fetch_all(
             _LIST_BUCKETS, board_id, *start, self.buckets_per_group_max + 1
         )
-        row_counts = [int(row[3]) for row in buckets]
-        kept = count_kept(len(row_counts))
-        moved = sum(row_counts[kept:])
-        first, last = Position(*buckets[kept][:3]), Position(*buckets[-1][:3])
-        await tx.execute(_ADD, -moved, group_id)
-        new_id = await _insert_bucket(tx, board_id, _GROUP, first, None, moved)
-        await tx.execute(_MOVE_BUCKETS, new_id, board_id, *first, *last)
+        right = buckets[count_kept(len(buckets)) :]
+        middle, moved = Position(*right[0][:3]), sum(row[-1] for row in right)
+        await tx.execute(_ADD, board_id, _GROUP, *start, -moved)
+        await _insert_bucket(tx, board_id, _GROUP, _Bucket(middle, middle, moved))
+        await tx.execute(_MOVE_BUCKETS, board_id, *middle, *last)
 
     async def _join_bucket(self, tx: Transaction, board_id: str, bucket: _Bucket) -> None:
-        """Give a sparse bucket's rows to its left neighbour, if they fit.
+        """Give a sparse bucket's rows to its left neighbour in its group, if they fit.
 
-        The first bucket has none and stays, even empty. A group that lost its first bucket
-        begins at its next one, or goes if that was its only one.
+        The first bucket of a group has none and stays, until it is empty and the only one:
+        then the group goes too. So a group always begins where its first bucket does. The
+        first group of a board stays, even empty.
         """
-        start = await _get_start(tx, bucket.bucket_id)
-        left = await _find_bucket(tx, _FIND_LEFT, board_id, start)
-        if left is None or not may_join(left.row_count, bucket.row_count, self.rows_per_bucket_max):
-            return
-        await tx.execute(_ADD, bucket.row_count, left.bucket_id)
-        await tx.execute(_DELETE_BUCKET, bucket.bucket_id)
-        if left.group_id == bucket.group_id:
-            return
-        await tx.execute(_ADD, bucket.row_count, left.group_id)
-        await tx.execute(_ADD, -bucket.row_count, bucket.group_id)
-        following = await tx.fetch_all(_LIST_BUCKETS, board_id, *start, 1)
-        if following and following[0][-1] == bucket.group_id:
-            await tx.execute(_SET_START, bucket.group_id, *following[0][:3])
-        else:
-            await tx.execute(_DELETE_BUCKET, bucket.group_id)
+        if bucket.start != bucket.group_start:
+            left = await _find_bucket(tx, _FIND_LEFT, board_id, bucket.start)
+            assert left is not None, "a bucket that does not begin its group has a left neighbour"
+            if may_join(left.row_count, bucket.row_count, self.rows_per_bucket_max):
+                await tx.execute(_ADD, board_id, _BUCKET, *left.start, bucket.row_count)
+                await tx.execute(_DELETE_BUCKET, board_id, _BUCKET, *bucket.start)
+                joined = left._replace(row_count=left.row_count + bucket.row_count)
+                if joined.row_count == 0:  # it begins the group, which may be empty now
+                    await self._join_bucket(tx, board_id, joined)
+        elif bucket.row_count == 0 and bucket.start != START:
+            right = await _find_bucket(tx, _FIND_RIGHT, board_id, bucket.start, 0)
+            if right is None or right.group_start != bucket.group_start:
+                await tx.execute(_DELETE_BUCKET, board_id, _BUCKET, *bucket.start)
+                await tx.execute(_DELETE_BUCKET, board_id, _GROUP, *bucket.start)
 
 
 async def _find_bucket(
-    tx: Transaction, sql: str, board_id: str, position: Position
+    tx: Transaction, sql: str, board_id: str, position: Position, *offset: int
 ) -> _Bucket | None:
-    row = await tx.fetch_one(sql, board_id, *position)
-    return None if row is None else _Bucket(*row)
+    row = await tx.fetch_one(sql, board_id, *position, *offset)
+    return None if row is None else _Bucket(Position(*row[:3]), Position(*row[3:6]), row[6])
 
 
-async def _get_start(tx: Transaction, bucket_id: int) -> Position:
-    row = await tx.fetch_one(_GET_START, bucket_id)
-    assert row is not None, "no bucket vanishes within a call"
-    return Position(*row)
-
-
-async def _insert_bucket(
-    tx: Transaction,
-    board_id: str,
-    level: int,
-    start: Position,
-    group_id: int | None,
-    row_count: int,
-) -> int:
-    row = await tx.fetch_one(_INSERT_BUCKET, board_id, level, *start, group_id, row_count)
-    assert row is not None, "RETURNING gives the row"
-    return int(row[0])
+async def _insert_bucket(tx: Transaction, board_id: str, level: int, bucket: _Bucket) -> None:
+    start, group_start, row_count = bucket
+    await tx.execute(_INSERT_BUCKET, board_id, level, *start, *group_start, row_count)

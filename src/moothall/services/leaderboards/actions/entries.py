@@ -1,0 +1,328 @@
+"""Submitting, importing and verifying entries."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from moothall.action import (
+    READ,
+    WRITE,
+    Context,
+    Id,
+    Name,
+    PerActor,
+    Request,
+    Result,
+    Signed,
+    Text,
+    TimeMs,
+    action,
+)
+from moothall.core.errors import InvalidArgumentError
+from moothall.services.identity.actions import AddMembers, add_members
+from moothall.services.leaderboards.errors import (
+    AlreadyVerifiedError,
+    BoardNotFoundError,
+    EntryNotFoundError,
+    NotVerifiedError,
+)
+from moothall.services.leaderboards.events import (
+    EntriesImported,
+    EntryUnverified,
+    EntryVerified,
+    ScoreSubmitted,
+    board_stream,
+    moderation_stream,
+)
+from moothall.services.leaderboards.model import Board, Entry
+from moothall.services.leaderboards.rules import check_score, check_time
+from moothall.services.leaderboards.store import boards, entries
+
+EntriesPageSize = Annotated[int, Meta(ge=1, le=200)]
+
+
+class SubmitScore(Request):
+    """A score, and what there is to say about it."""
+
+    board_id: Id
+    score: float
+    description: Text = ""
+
+
+class ImportedEntry(Request):
+    """One row of history."""
+
+    submitter: Name
+    """Who submitted it; an account without a password is made for an unknown name."""
+    score: float
+    submitted_at_ms: TimeMs
+    verified: bool = True
+    description: Text = ""
+
+
+class ImportEntries(Request):
+    """History for one board, at most 500 rows a call."""
+
+    board_id: Id
+    entries: Annotated[list[ImportedEntry], Meta(min_length=1, max_length=500)]
+
+
+class RefusedEntry(Result):
+    """A row that was not imported, and why."""
+
+    row: int
+    """Its number in the call, from 0."""
+    field: str
+    reason: str
+    remedy: str
+
+
+class ImportReport(Result):
+    """What came of an import."""
+
+    imported: int
+    refused: list[RefusedEntry]
+
+
+class VerifyEntry(Request):
+    """One entry."""
+
+    entry_id: Id
+
+
+class UnverifyEntry(Request):
+    """One entry."""
+
+    entry_id: Id
+
+
+class ListWaiting(Request):
+    """A page of unverified entries; ``after`` is the ``next`` of the page before."""
+
+    board_id: Id
+    after: Annotated[str, Meta(max_length=128)] = ""
+    limit: EntriesPageSize = 50
+
+
+class WaitingPage(Result):
+    """A page of unverified entries, oldest first; ``next`` is None on the last one."""
+
+    entries: list[Entry]
+    next: str | None
+
+
+@action(
+    access=Signed("scores:write", at="board/{board_id}"),
+    effect=WRITE,
+    limit=PerActor(calls=30, window_ms=1_000),
+    raises=(BoardNotFoundError,),
+)
+async def submit_score(ctx: Context, request: SubmitScore) -> Entry:
+    """Submit a score to a board; it has no place until a moderator verifies it.
+
+    Args:
+        request.score: A finite number.
+        request.description: Kept as the entry's first comment.
+
+    Raises:
+        BoardNotFoundError: not_found. There is none of this id.
+
+    Emits:
+        ScoreSubmitted: once, to the moderators.
+    """
+    board = await boards.get_board(ctx.tx, request.board_id)
+    check_score(request.score)
+    entry = Entry(
+        entry_id=ctx.new_id(),
+        board_id=board.board_id,
+        member_id=ctx.actor,
+        score=request.score,
+        submitted_at_ms=ctx.now_ms,
+    )
+    await entries.insert_entry(ctx.tx, entry, board.direction)
+    if request.description:
+        await _describe(ctx, entry, request.description)
+    ctx.emit(
+        moderation_stream(board.board_id),
+        ScoreSubmitted(entry_id=entry.entry_id, member_id=ctx.actor, score=entry.score),
+    )
+    return entry
+
+
+@action(
+    access=Signed("entries:import", at="board/{board_id}"),
+    effect=WRITE,
+    limit=PerActor(calls=100, window_ms=1_000),
+    raises=(BoardNotFoundError,),
+)
+async def import_entries(ctx: Context, request: ImportEntries) -> ImportReport:
+    """Bring in history for others: who, when, how much, verified or not.
+
+    A row that cannot be used is reported and left out; the others are imported. Unknown
+    submitters get an account without a password, which nobody can sign in to until an
+    administrator hands it over.
+
+    Raises:
+        BoardNotFoundError: not_found. There is none of this id.
+
+    Emits:
+        EntriesImported: once.
+    """
+    board = await boards.get_board(ctx.tx, request.board_id)
+    names = list(dict.fromkeys(row.submitter for row in request.entries))
+    added = await ctx.call(add_members, AddMembers(names=names))
+    member_ids = {
+        name: member.member_id
+        for name, member in zip(names, added.members, strict=True)
+        if member is not None
+    }
+    strange = {names[refusal.number]: refusal for refusal in added.refused}
+    refused = []
+    for number, row in enumerate(request.entries):
+        if row.submitter in strange:
+            why = strange[row.submitter]
+            refused.append(
+                RefusedEntry(row=number, field="submitter", reason=why.reason, remedy=why.remedy)
+            )
+            continue
+        try:
+            check_score(row.score, "score")
+            check_time(row.submitted_at_ms, ctx.now_ms, "submitted_at_ms")
+        except InvalidArgumentError as error:
+            refused.append(_refusal(number, error))
+            continue
+        await _import_one(ctx, board, row, member_ids[row.submitter])
+    imported = len(request.entries) - len(refused)
+    ctx.emit(board_stream(board.board_id), EntriesImported(count=imported))
+    return ImportReport(imported=imported, refused=refused)
+
+
+@action(
+    access=Signed("scores:moderate", at=entries.find_entry_path),
+    effect=WRITE,
+    limit=PerActor(calls=50, window_ms=1_000),
+    raises=(EntryNotFoundError, AlreadyVerifiedError),
+)
+async def verify_entry(ctx: Context, request: VerifyEntry) -> Entry:
+    """Verify an entry, so that it counts; verifier and time are kept.
+
+    Raises:
+        EntryNotFoundError: not_found. There is none of this id.
+        AlreadyVerifiedError: failed_precondition. Somebody was first.
+
+    Emits:
+        EntryVerified: once, to the board's readers.
+    """
+    entry = await entries.get_entry(ctx.tx, request.entry_id)
+    if entry.verified_at_ms is not None:
+        raise AlreadyVerifiedError(verified_by=entry.verified_by)
+    entry = msgspec.structs.replace(entry, verified_at_ms=ctx.now_ms, verified_by=ctx.actor)
+    await _change_verified(ctx, entry)
+    ctx.emit(
+        board_stream(entry.board_id),
+        EntryVerified(
+            entry_id=entry.entry_id,
+            member_id=entry.member_id,
+            score=entry.score,
+            verified_by=ctx.actor,
+        ),
+    )
+    return entry
+
+
+@action(
+    access=Signed("scores:moderate", at=entries.find_entry_path),
+    effect=WRITE,
+    limit=PerActor(calls=50, window_ms=1_000),
+    raises=(EntryNotFoundError, NotVerifiedError),
+)
+async def unverify_entry(ctx: Context, request: UnverifyEntry) -> Entry:
+    """Take a verification back; under ``best`` the member's next best counts again.
+
+    Raises:
+        EntryNotFoundError: not_found. There is none of this id.
+        NotVerifiedError: failed_precondition. It has no verification to take back.
+
+    Emits:
+        EntryUnverified: once, to the board's readers.
+    """
+    entry = await entries.get_entry(ctx.tx, request.entry_id)
+    if entry.verified_at_ms is None:
+        raise NotVerifiedError
+    entry = msgspec.structs.replace(entry, verified_at_ms=None, verified_by=None)
+    await _change_verified(ctx, entry)
+    ctx.emit(
+        board_stream(entry.board_id),
+        EntryUnverified(entry_id=entry.entry_id, member_id=entry.member_id),
+    )
+    return entry
+
+
+@action(
+    access=Signed("scores:read", at="board/{board_id}"),
+    effect=READ,
+    limit=PerActor(calls=50, window_ms=1_000),
+    raises=(BoardNotFoundError,),
+    command="entry waiting",
+)
+async def list_waiting(ctx: Context, request: ListWaiting) -> WaitingPage:
+    """List entries that wait for verification: moderators see all, others their own.
+
+    Raises:
+        BoardNotFoundError: not_found. There is none of this id.
+    """
+    board = await boards.get_board(ctx.tx, request.board_id)
+    is_moderator = ctx.may("scores:moderate", ctx.path)
+    found = await entries.list_waiting(
+        ctx.tx,
+        board.board_id,
+        None if is_moderator else ctx.actor,
+        request.after,
+        request.limit,
+    )
+    is_last = len(found) < request.limit
+    return WaitingPage(entries=found, next=None if is_last else found[-1].entry_id)
+
+
+async def _change_verified(ctx: Context, entry: Entry) -> None:
+    """Write the verification of ``entry`` as it stands in it, and its place."""
+    await entries.update_verified(ctx.tx, entry.entry_id, entry.verified_at_ms, entry.verified_by)
+    board = await boards.get_board(ctx.tx, entry.board_id)
+    await entries.update_ranking(ctx.tx, board, entry)
+
+
+async def _import_one(ctx: Context, board: Board, row: ImportedEntry, member_id: str) -> None:
+    """Write one row of history."""
+    entry = Entry(
+        entry_id=ctx.new_id(),
+        board_id=board.board_id,
+        member_id=member_id,
+        score=row.score,
+        submitted_at_ms=row.submitted_at_ms,
+        verified_at_ms=ctx.now_ms if row.verified else None,
+        verified_by=ctx.actor if row.verified else None,
+    )
+    await entries.insert_entry(ctx.tx, entry, board.direction)
+    if row.description:
+        await _describe(ctx, entry, row.description)
+    if row.verified:
+        await entries.update_ranking(ctx.tx, board, entry)
+
+
+async def _describe(ctx: Context, entry: Entry, text: str) -> None:
+    """Keep a description as the entry's first comment."""
+    await entries.insert_comment(
+        ctx.tx, ctx.new_id(), entry.entry_id, entry.member_id, text, entry.submitted_at_ms
+    )
+
+
+def _refusal(number: int, error: InvalidArgumentError) -> RefusedEntry:
+    """Return the report of a row that cannot be used."""
+    details = error.details
+    return RefusedEntry(
+        row=number,
+        field=str(details["field"]),
+        reason=str(details["reason"]),
+        remedy=str(details.get("remedy", "")),
+    )

@@ -1,0 +1,1 @@
+"""Rows of the leaderboards room: boards, entries, and the ranking over them."""

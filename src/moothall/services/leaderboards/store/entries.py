@@ -1,0 +1,181 @@
+"""Rows of entries, and what of them counts."""
+
+from typing import Any, Protocol
+
+from moothall.action import Context
+from moothall.ports.database import Row, Transaction
+from moothall.services.leaderboards.errors import EntryNotFoundError
+from moothall.services.leaderboards.model import Board, Counting, Direction, Entry, Ranked
+from moothall.services.leaderboards.rules import key_of, score_of
+from moothall.services.leaderboards.store.ranks import Position, Ranks
+
+RANKS = Ranks()
+
+
+class OfEntry(Protocol):
+    """A request about one entry."""
+
+    entry_id: str
+
+
+_INSERT = """
+INSERT INTO leaderboards_entry
+  (entry_id, board_id, member_id, key, submitted_at_ms, verified_at_ms, verified_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+_ENTRY = """
+SELECT e.entry_id, e.board_id, e.member_id, e.key, e.submitted_at_ms, e.verified_at_ms,
+  e.verified_by, b.direction
+FROM leaderboards_entry AS e JOIN leaderboards_board AS b ON b.board_id = e.board_id
+"""
+_VERIFIED = """
+FROM leaderboards_entry
+WHERE board_id = $1 AND member_id = $2 AND verified_at_ms IS NOT NULL
+"""
+_COUNTS = {
+    Counting.BEST: f"""
+    SELECT key, submitted_at_ms, entry_id {_VERIFIED}
+    ORDER BY key, submitted_at_ms, entry_id LIMIT 1
+    """,
+    Counting.LAST: f"""
+    SELECT key, submitted_at_ms, entry_id {_VERIFIED}
+    ORDER BY submitted_at_ms DESC, entry_id DESC LIMIT 1
+    """,
+    Counting.SUM: f"""
+    SELECT (SELECT sum(key) {_VERIFIED}), submitted_at_ms, entry_id {_VERIFIED}
+    ORDER BY submitted_at_ms DESC, entry_id DESC LIMIT 1
+    """,
+}
+_FIND_STANDING = """
+SELECT key, submitted_at_ms, entry_id FROM leaderboards_standing
+WHERE board_id = $1 AND member_id = $2
+"""
+
+
+async def insert_entry(tx: Transaction, entry: Entry, direction: Direction) -> None:
+    """Add an entry; see :func:`count_entry` for its place."""
+    await tx.execute(
+        _INSERT,
+        entry.entry_id,
+        entry.board_id,
+        entry.member_id,
+        key_of(entry.score, direction),
+        entry.submitted_at_ms,
+        entry.verified_at_ms,
+        entry.verified_by,
+    )
+
+
+async def insert_comment(
+    tx: Transaction, comment_id: str, entry_id: str, member_id: str, text: str, now_ms: int
+) -> None:
+    """Add a comment to an entry."""
+    sql = """
+    INSERT INTO leaderboards_comment (comment_id, entry_id, member_id, text, created_at_ms)
+    VALUES ($1, $2, $3, $4, $5)
+    """
+    await tx.execute(sql, comment_id, entry_id, member_id, text, now_ms)
+
+
+async def find_entry_path(ctx: Context, request: OfEntry) -> str | None:
+    """Return the path of an entry's board."""
+    sql = "SELECT board_id FROM leaderboards_entry WHERE entry_id = $1"
+    row = await ctx.tx.fetch_one(sql, request.entry_id)
+    return None if row is None else f"board/{row[0]}"
+
+
+async def get_entry(tx: Transaction, entry_id: str) -> Entry:
+    """Return an entry to decide on.
+
+    Raises:
+        EntryNotFoundError: There is none of this id.
+    """
+    rows = await tx.lock_rows(f"{_ENTRY} WHERE e.entry_id = $1", entry_id)
+    if not rows:
+        raise EntryNotFoundError(entry_id=entry_id)
+    return _entry(rows[0])
+
+
+async def list_waiting(
+    tx: Transaction, board_id: str, member_id: str | None, after: str, limit: int
+) -> list[Entry]:
+    """Return unverified entries, of one member or of all, oldest first."""
+    sql = f"""{_ENTRY}
+    WHERE e.board_id = $1 AND e.entry_id > $2 AND e.verified_at_ms IS NULL
+      AND (e.member_id = $3 OR $3 IS NULL)
+    ORDER BY e.entry_id LIMIT $4
+    """
+    return [_entry(row) for row in await tx.fetch_all(sql, board_id, after, member_id, limit)]
+
+
+async def update_verified(
+    tx: Transaction, entry_id: str, verified_at_ms: int | None, verified_by: str | None
+) -> None:
+    """Write down who verified an entry and when, or that nobody did."""
+    sql = """
+    UPDATE leaderboards_entry SET verified_at_ms = $1, verified_by = $2 WHERE entry_id = $3
+    """
+    await tx.execute(sql, verified_at_ms, verified_by, entry_id)
+
+
+async def update_ranking(tx: Transaction, board: Board, entry: Entry) -> None:
+    """Bring the ranking in step after ``entry`` was verified, unverified or removed.
+
+    Under ``every`` the entry's own row comes or goes. Otherwise the member has one row:
+    what counts now replaces what counted before, so that unverifying the best restores
+    the next best.
+    """
+    if board.counting is Counting.EVERY:
+        key = key_of(entry.score, board.direction)
+        position = Position(key, entry.submitted_at_ms, entry.entry_id)
+        if entry.verified_at_ms is None:
+            await RANKS.delete(tx, board.board_id, position)
+        else:
+            await RANKS.insert(tx, board.board_id, position)
+        return
+    scope = (board.board_id, entry.member_id)
+    before = await tx.fetch_one(_FIND_STANDING, *scope)
+    after = await tx.fetch_one(_COUNTS[board.counting], *scope)
+    if before == after:
+        return
+    if before is not None:
+        await RANKS.delete(tx, board.board_id, Position(*before))
+    if after is None:
+        sql = "DELETE FROM leaderboards_standing WHERE board_id = $1 AND member_id = $2"
+        await tx.execute(sql, *scope)
+        return
+    await RANKS.insert(tx, board.board_id, Position(*after))
+    sql = """
+    INSERT INTO leaderboards_standing (board_id, member_id, key, submitted_at_ms, entry_id)
+    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (board_id, member_id)
+    DO UPDATE SET key = $3, submitted_at_ms = $4, entry_id = $5
+    """
+    await tx.execute(sql, *scope, *after)
+
+
+async def find_ranked(tx: Transaction, board: Board, member_id: str) -> Ranked | None:
+    """Return what stands in the ranking for a member; under ``every``, the best of it."""
+    sql = _COUNTS[Counting.BEST] if board.counting is Counting.EVERY else _FIND_STANDING
+    row = await tx.fetch_one(sql, board.board_id, member_id)
+    return None if row is None else Ranked(*row)
+
+
+async def list_submitters(tx: Transaction, entry_ids: list[str]) -> dict[str, str]:
+    """Return the member of each entry."""
+    marks = ", ".join(f"${number}" for number in range(1, len(entry_ids) + 1))
+    sql = f"SELECT entry_id, member_id FROM leaderboards_entry WHERE entry_id IN ({marks})"
+    rows: list[Any] = await tx.fetch_all(sql, *entry_ids) if entry_ids else []
+    return dict(rows)
+
+
+def _entry(row: Row) -> Entry:
+    """Return the entry in ``row``."""
+    return Entry(
+        entry_id=row[0],
+        board_id=row[1],
+        member_id=row[2],
+        score=score_of(row[3], Direction(row[7])),
+        submitted_at_ms=row[4],
+        verified_at_ms=row[5],
+        verified_by=row[6],
+    )

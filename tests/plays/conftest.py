@@ -1,0 +1,156 @@
+"""Plays run against a real hall: `moothall serve` in a process of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PROGRAM = (sys.executable, "-c", "from moothall.app.main import main; main()")
+PASSWORD = "correct horse battery staple"
+
+_START_TIMEOUT_S = 30
+_STOP_TIMEOUT_S = 20
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """Return the environment of a child: without settings of whoever runs the tests."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MOOTHALL_")}
+    return {**kept, "PYTHONUNBUFFERED": "1", "COLUMNS": "120", **extra}
+
+
+class RunningHall:
+    """A hall and what its banner says."""
+
+    def __init__(self, folder: Path, *options: str, port: int = 0) -> None:
+        self.folder = folder
+        log = folder.parent / f"{folder.name}.log"
+        with log.open("wb") as errors:
+            self._process = subprocess.Popen(
+                [*PROGRAM, "serve", "--data", str(folder), "--port", str(port), *options],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment(),
+                text=True,
+            )
+        self.banner = self._read_banner(log)
+        self.url = self._find(r"(https?://\S+)")
+        self.port = int(self.url.rpartition(":")[2])
+
+    @property
+    def fingerprint(self) -> str:
+        return self._find(r"(sha256:[0-9a-f]{64})")
+
+    @property
+    def secret(self) -> str:
+        """The one-time secret of the first administrator."""
+        return self._find(r"one-time secret: (\S+)")
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.communicate(timeout=_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+
+    def _read_banner(self, log: Path) -> str:
+        assert self._process.stdout is not None
+        banner = ""
+        for line in self._process.stdout:
+            banner += line
+            if "Ctrl-C" in line:
+                return banner
+        self._process.wait(_START_TIMEOUT_S)
+        pytest.fail(f"the hall did not start: {banner}{log.read_text()}")
+
+    def _find(self, pattern: str) -> str:
+        found = re.search(pattern, self.banner)
+        assert found is not None, self.banner
+        return found[1]
+
+
+@dataclass
+class Person:
+    """Somebody at a machine of their own, with a wallet of their own."""
+
+    folder: Path
+
+    def moothall(self, *words: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [*PROGRAM, *words],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env=self.environment(),
+        )
+
+    def does(self, *words: str, stdin: str = "") -> str:
+        """Carry out a command that must succeed, and return what it printed."""
+        done = self.moothall(*words, stdin=stdin)
+        assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def environment(self) -> dict[str, str]:
+        return environment(MOOTHALL_CONFIG_DIR=str(self.folder / "wallet"))
+
+    def meets(self, hall: RunningHall) -> None:
+        self.does("server", "add", "hall", hall.url, "--fingerprint", hall.fingerprint)
+
+    def joins(self, hall: RunningHall, name: str) -> None:
+        self.meets(hall)
+        self.does("register", name, "--password-stdin", stdin=f"{PASSWORD}\n")
+
+
+StartHall = Callable[..., RunningHall]
+NewPerson = Callable[[], Person]
+
+
+@pytest.fixture
+def start_hall(tmp_path: Path) -> Iterator[StartHall]:
+    """Start halls; each is stopped at the end."""
+    running: list[RunningHall] = []
+
+    def start(name: str = "hall", *options: str, port: int = 0) -> RunningHall:
+        hall = RunningHall(tmp_path / name, *options, port=port)
+        running.append(hall)
+        return hall
+
+    yield start
+    for hall in running:
+        hall.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_hall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHall]:
+    """One hall for all plays that do not mind each other."""
+    hall = RunningHall(tmp_path_factory.mktemp("plays") / "hall")
+    yield hall
+    hall.stop()
+
+
+@pytest.fixture(scope="session")
+def administrator(shared_hall: RunningHall, tmp_path_factory: pytest.TempPathFactory) -> Person:
+    """The first administrator of the shared hall."""
+    person = Person(tmp_path_factory.mktemp("administrator"))
+    person.joins(shared_hall, "boss")
+    person.does("administration", "claim", "--secret-stdin", stdin=f"{shared_hall.secret}\n")
+    return person
+
+
+@pytest.fixture
+def new_person(tmp_path_factory: pytest.TempPathFactory) -> NewPerson:
+    """Bring somebody in."""
+
+    def bring() -> Person:
+        return Person(tmp_path_factory.mktemp("person"))
+
+    return bring
