@@ -20,7 +20,9 @@ from moothall.action.service import Provide, Service
 from moothall.core.errors import FRAMEWORK_ERRORS, ActionError, DeclarationError
 from moothall.core.names import near_matches
 
-COMMANDS_RESERVED = frozenset({"server", "serve", "login", "logout", "whoami", "call", "config"})
+COMMANDS_RESERVED = frozenset(
+    {"call", "config", "login", "logout", "register", "serve", "server", "whoami"}
+)
 """First words of commands that belong to the program itself."""
 
 

@@ -4,6 +4,7 @@ import fcntl
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -59,7 +60,6 @@ class Hall:
 
 async def open_hall(
     settings: Settings,
-    issuer: str,
     *,
     clock: Clock | None = None,
     entropy: Entropy | None = None,
@@ -69,7 +69,6 @@ async def open_hall(
 
     Args:
         settings: The hall's settings.
-        issuer: Name in the tokens, for issuer and audience.
         clock: Instead of the machine's, in tests.
         entropy: Instead of the machine's, in tests.
         on_sync_failure: Called when the disk can no longer be trusted.
@@ -82,10 +81,12 @@ async def open_hall(
     folder = settings.data_path
     _make_folder(folder)
     lock = _lock(folder)
+    sealing_key = load_sealing_key(folder / KEY_FILE, entropy)
+    issuer = settings.issuer or _name_of_hall(sealing_key)
     resources = Resources(
         clock=clock,
         entropy=entropy,
-        sealing_key=load_sealing_key(folder / KEY_FILE, entropy),
+        sealing_key=sealing_key,
         issuer=issuer,
         audience=issuer,
         services={name: room.service for name, room in catalog.rooms.items()},
@@ -143,6 +144,15 @@ def _port(ports: Mapping[type, object], port: Any) -> Any:
     except KeyError:
         msg = f"no room that is served provides {port.__name__}; serve identity and access"
         raise ConfigurationError(msg) from None
+
+
+def _name_of_hall(sealing_key: bytes) -> str:
+    """Return the name under which a hall signs its tokens when the operator sets none.
+
+    It belongs to the key, not to an address, so that tokens outlive a change of port.
+    """
+    digest = blake2b(sealing_key, digest_size=16, person=b"moothall name").hexdigest()
+    return f"urn:moothall:hall:{digest}"
 
 
 def _make_folder(folder: Path) -> None:

@@ -45,7 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rooms: tuple[str, ...] = ()
     """Built-in rooms to serve; empty: all."""
     issuer: str = ""
-    """Name in the tokens; empty: the address of the HTTPS door."""
+    """Name in the tokens (RFC 9068 ``iss`` and ``aud``); empty: one made from the hall's key."""
     limits_scale: Annotated[float, Meta(ge=0.001, le=1_000_000_000)] = 1.0
     """Every rate limit is multiplied by this; for load tests."""
     connections_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000

@@ -42,8 +42,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         ConfigurationError: Something must be mended first.
     """
     scheme = "http" if settings.insecure else "https"
-    issuer = settings.issuer or f"{scheme}://{_host_in_url(settings.host)}:{settings.port}"
-    hall = await open_hall(settings, issuer, on_sync_failure=_stop_at_once)
+    hall = await open_hall(settings, on_sync_failure=_stop_at_once)
     try:
         secret = await _renew_claim(hall, settings.data_path)
         tls = None if settings.insecure else _open_tls(settings)

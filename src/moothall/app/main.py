@@ -42,7 +42,7 @@ def serve(config: str | None, **flags: Any) -> None:
     try:
         settings = read_settings(flags, os.environ, Path(config) if config else None)
         configure_log(settings.log_level)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(serve_hall(settings, _announce))
     except ConfigurationError as error:
         click.echo(f"moothall: {error}", err=True)
@@ -55,7 +55,7 @@ def _announce(text: str) -> None:
     sys.stdout.flush()
 
 
-def _loop_factory() -> Any:
+def loop_factory() -> Any:
     """Return uvloop's loop where there is one."""
     try:
         import uvloop  # noqa: PLC0415

@@ -141,6 +141,18 @@ async def test_refused_row_is_set_aside_and_the_rest_goes_on() -> None:
     ]
 
 
+async def test_rows_that_the_hall_leaves_out_are_reported_by_line() -> None:
+    refused = [
+        {"row": 2, "field": "submitter", "reason": "no", "remedy": ""},
+        {"row": 99, "reason": "no such row"},
+        "nonsense",
+    ]
+    hall = StubHall(httpx.Response(200, json={"imported": 7, "refused": refused}))
+    outcome = await send(hall, many(8))
+    assert outcome.imported == {"luigi-lap": 7}
+    assert [(one.line, one.reason) for one in outcome.refused] == [(4, "submitter: no")]
+
+
 async def test_missing_board_is_made_and_a_known_one_is_taken() -> None:
     exists = problem("already_exists", status=409, retryable=False)
     for replies, created in (([exists], []), ([], ["luigi-lap"])):

@@ -53,7 +53,7 @@ class ActionCommand(click.Command):
             operation.command[1],
             params=add_global_options(params),
             help=_help(operation),
-            short_help=neutralise(operation.summary),
+            short_help=neutralise(operation.summary.replace("``", "")),
             epilog=f"Calls {neutralise(operation.name)}.",
         )
 

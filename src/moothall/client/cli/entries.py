@@ -82,7 +82,7 @@ def _import(*, file: str, dry_run: bool, refused: str | None, **options: Any) ->
         outcome = _upload(state, plan, hashlib.sha256(content).hexdigest(), _new_board(options))
     outcome.refused.sort(key=lambda one: one.line)
     if refused is not None:
-        Path(refused).write_text(_as_csv(outcome.refused), encoding="utf-8", newline="")
+        _write_refused(Path(refused), outcome.refused)
     _report(state, plan, outcome, is_dry=dry_run, refused_file=refused)
     if outcome.stopped_by is not None:
         tell(outcome.stopped_by, as_json=state.settings.json)
@@ -187,6 +187,14 @@ def _report(
     done = "would be imported" if is_dry else "imported"
     count = plan.rows - len(plan.refused) if is_dry else imported
     say(f"{count} of {plan.rows} rows {done}, {len(outcome.refused)} refused")
+
+
+def _write_refused(file: Path, refused: Sequence[Refused]) -> None:
+    try:
+        file.write_text(_as_csv(refused), encoding="utf-8", newline="")
+    except OSError as error:
+        # The import is done; its report still follows.
+        say(f"{file} cannot be written: {error.strerror}")
 
 
 def _as_csv(refused: Sequence[Refused]) -> str:

@@ -1,12 +1,13 @@
 """Carries an import plan out: boards first, then entries in chunks.
 
-A row that the hall refuses is set aside with its reason, and the rest of its chunk is sent
-again. What concerns more than a row (not signed in, no hall) ends the import; repeating
-the command then goes on where it stopped, because each chunk has a key of its own.
+The hall reports the rows that it leaves out. Where it refuses a whole chunk because of one
+entry, that row is set aside and the rest is sent again. What concerns more than a row (not
+signed in, no hall) ends the import; repeating the command then goes on where it stopped,
+because each chunk has a key of its own.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +115,7 @@ async def _send_chunk(hall: "Hall", chunk: Chunk, outcome: Outcome, file_hash: s
     lines, entries = list(chunk.lines), list(chunk.entries)
     while entries:
         try:
-            await hall.call(
+            report = await hall.call(
                 "leaderboards.import_entries",
                 {"board_id": chunk.board.board_id, "entries": entries},
                 idempotency_key=make_key(file_hash, chunk, entries),
@@ -128,9 +129,23 @@ async def _send_chunk(hall: "Hall", chunk: Chunk, outcome: Outcome, file_hash: s
             outcome.refused.append(Refused(lines[at], reason, chunk.board.board_id))
             del lines[at], entries[at]
             continue
-        done = outcome.imported.get(chunk.board.board_id, 0)
-        outcome.imported[chunk.board.board_id] = done + len(entries)
+        board_id = chunk.board.board_id
+        left_out = list(_left_out(report, lines, board_id))
+        outcome.refused.extend(left_out)
+        done = outcome.imported.get(board_id, 0)
+        outcome.imported[board_id] = done + len(entries) - len(left_out)
         return
+
+
+def _left_out(report: Any, lines: Sequence[int], board_id: str) -> Iterator[Refused]:
+    """Return the rows that the hall's report names, by their lines in the file."""
+    rows = report.get("refused") if isinstance(report, Mapping) else None
+    for one in rows if isinstance(rows, list) else ():
+        match one:
+            case {"row": int() as at, "reason": str() as reason} if 0 <= at < len(lines):
+                field = one.get("field")
+                where = f"{field}: " if isinstance(field, str) and field else ""
+                yield Refused(lines[at], where + reason, board_id)
 
 
 def _set_aside(lines: Sequence[int], board: BoardPlan, outcome: Outcome, error: CallError) -> None:

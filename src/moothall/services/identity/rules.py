@@ -29,15 +29,20 @@ _CASE_MAPPED = get_profile("UsernameCaseMapped")
 def check_name(name: str, field: str = "name") -> tuple[str, str]:
     """Return the name as shown and its key, by RFC 8265; two names of one key are one name.
 
+    A name is one or more parts with single spaces between them (section 3.1).
+
     Raises:
         InvalidArgumentError: The name is empty, too long, reserved, or holds characters
-            that a user name must not hold (spaces, symbols that only look like letters).
+            that a user name must not hold (symbols, or what only looks like a letter).
     """
+    parts = [part for part in name.split(" ") if part]
     try:
-        shown, key = _CASE_PRESERVED.enforce(name), _CASE_MAPPED.enforce(name)
+        shown = " ".join(_CASE_PRESERVED.enforce(part) for part in parts)
+        key = " ".join(_CASE_MAPPED.enforce(part) for part in parts)
     except UnicodeEncodeError:
         reason = "the name has a character that a name cannot hold"
-        raise InvalidArgumentError(field, reason, "use letters, digits, '.', '_' and '-'") from None
+        remedy = "use letters, digits, spaces, '.', '_' and '-'"
+        raise InvalidArgumentError(field, reason, remedy) from None
     if not 1 <= len(shown) <= NAME_LENGTH_MAX or not shown.isprintable():
         reason = f"a name has 1 to {NAME_LENGTH_MAX} characters"
         raise InvalidArgumentError(field, reason, "choose a shorter name")

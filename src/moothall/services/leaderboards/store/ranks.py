@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from moothall.ports.database import Transaction
+from moothall.ports.database import Row, Transaction
 
 ROWS_PER_BUCKET_MAX = 128
 BUCKETS_PER_GROUP_MAX = 128
@@ -53,8 +53,8 @@ START = Position(-math.inf, 0, "")
 class _Bucket(NamedTuple):
     """The bucket that holds a position: where it begins, where its group does, its rows."""
 
-    start: Position
-    group_start: Position
+    start: Row
+    group_start: Row
     row_count: int
 
 
@@ -150,16 +150,13 @@ _FIND_RIGHT = f"""
     {_BUCKETS} AND level = {_BUCKET} AND ({_COLUMNS}) > ($2, $3, $4)
     {_ASCENDING} LIMIT 1 OFFSET $5
     """
-_LIST_GROUPS = f"{_BUCKETS} AND level = {_GROUP} {_ASCENDING}"
+_COUNTS = f"SELECT {_COLUMNS}, row_count FROM leaderboards_rank_bucket WHERE board_id = $1"
+_LIST_GROUPS = f"{_COUNTS} AND level = {_GROUP} {_ASCENDING}"
 _LIST_BUCKETS = f"""
-    {_BUCKETS} AND level = {_BUCKET} AND ({_COLUMNS}) >= ($2, $3, $4) {_ASCENDING} LIMIT $5
+    {_COUNTS} AND level = {_BUCKET} AND ({_COLUMNS}) >= ($2, $3, $4) {_ASCENDING} LIMIT $5
     """
+# Once for the bucket and once for its group: one statement for both takes SQLite longer.
 _ADD = f"UPDATE leaderboards_rank_bucket SET row_count = row_count + $6 WHERE {_THIS}"
-_ADD_BOTH = f"""
-    UPDATE leaderboards_rank_bucket SET row_count = row_count + $8
-    WHERE (board_id = $1 AND level = {_BUCKET} AND ({_COLUMNS}) = ($2, $3, $4))
-    OR (board_id = $1 AND level = {_GROUP} AND ({_COLUMNS}) = ($5, $6, $7))
-    """
 _INSERT_BUCKET = f"""
     INSERT INTO leaderboards_rank_bucket (board_id, level, {_COLUMNS},
     group_key, group_submitted_at_ms, group_entry_id, row_count)
@@ -213,7 +210,7 @@ class Ranks:
     buckets_per_group_max: int = BUCKETS_PER_GROUP_MAX
 
     async def insert(self, tx: Transaction, board_id: str, position: Position) -> None:
-        """Rank a row that is not ranked yet: three statements, rarely a cut.
+        """Rank a row that is not ranked yet: four statements, rarely a cut.
 
         A repeated position breaks the primary key and is a bug of the caller.
         """
@@ -223,7 +220,8 @@ class Ranks:
             await _insert_bucket(tx, board_id, _GROUP, _Bucket(START, START, 1))
             await _insert_bucket(tx, board_id, _BUCKET, _Bucket(START, START, 1))
             return
-        await tx.execute(_ADD_BOTH, board_id, *bucket.start, *bucket.group_start, 1)
+        await tx.execute(_ADD, board_id, _BUCKET, *bucket.start, 1)
+        await tx.execute(_ADD, board_id, _GROUP, *bucket.group_start, 1)
         bucket = bucket._replace(row_count=bucket.row_count + 1)
         if is_overfull(bucket.row_count, self.rows_per_bucket_max):
             await self._cut_bucket(tx, board_id, bucket)
@@ -234,7 +232,8 @@ class Ranks:
             return False
         bucket = await _find_bucket(tx, _FIND_BUCKET, board_id, position)
         assert bucket is not None, "a ranked row lies in a bucket"
-        await tx.execute(_ADD_BOTH, board_id, *bucket.start, *bucket.group_start, -1)
+        await tx.execute(_ADD, board_id, _BUCKET, *bucket.start, -1)
+        await tx.execute(_ADD, board_id, _GROUP, *bucket.group_start, -1)
         bucket = bucket._replace(row_count=bucket.row_count - 1)
         if is_sparse(bucket.row_count, self.rows_per_bucket_max):
             await self._join_bucket(tx, board_id, bucket)
@@ -317,7 +316,7 @@ class Ranks:
         moved = bucket.row_count - kept
         middle = await tx.fetch_one(_FROM, board_id, *bucket.start, 1, kept)
         assert middle is not None, "the bucket's count is that of its rows"
-        right = _Bucket(Position(*middle), bucket.group_start, moved)
+        right = _Bucket(middle, bucket.group_start, moved)
         await tx.execute(_ADD, board_id, _BUCKET, *bucket.start, -moved)
         await _insert_bucket(tx, board_id, _BUCKET, right)
         last = await _find_bucket(
@@ -326,15 +325,13 @@ class Ranks:
         if last is not None and last.group_start == bucket.group_start:
             await self._cut_group(tx, board_id, bucket.group_start, last.start)
 
-    async def _cut_group(
-        self, tx: Transaction, board_id: str, start: Position, last: Position
-    ) -> None:
+    async def _cut_group(self, tx: Transaction, board_id: str, start: Row, last: Row) -> None:
         """Give half of the buckets from ``start`` to ``last`` to a new group after this one."""
         buckets = await tx.fetch_all(
             _LIST_BUCKETS, board_id, *start, self.buckets_per_group_max + 1
         )
         right = buckets[count_kept(len(buckets)) :]
-        middle, moved = Position(*right[0][:3]), sum(row[-1] for row in right)
+        middle, moved = right[0][:3], sum(row[-1] for row in right)
         await tx.execute(_ADD, board_id, _GROUP, *start, -moved)
         await _insert_bucket(tx, board_id, _GROUP, _Bucket(middle, middle, moved))
         await tx.execute(_MOVE_BUCKETS, board_id, *middle, *last)
@@ -363,10 +360,10 @@ class Ranks:
 
 
 async def _find_bucket(
-    tx: Transaction, sql: str, board_id: str, position: Position, *offset: int
+    tx: Transaction, sql: str, board_id: str, position: Row, *offset: int
 ) -> _Bucket | None:
     row = await tx.fetch_one(sql, board_id, *position, *offset)
-    return None if row is None else _Bucket(Position(*row[:3]), Position(*row[3:6]), row[6])
+    return None if row is None else _Bucket(row[:3], row[3:6], row[6])
 
 
 async def _insert_bucket(tx: Transaction, board_id: str, level: int, bucket: _Bucket) -> None:

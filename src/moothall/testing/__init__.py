@@ -1,0 +1,20 @@
+"""The test kit: a real hall in a temporary folder, with a clock that you turn yourself.
+
+For Moothall's own tests and for those of your rooms; ``docs/how-to/test-your-own-room.md``
+shows how. Whoever edits it: users build on it, so what is exported here changes with a
+changelog fragment.
+"""
+
+from moothall.testing.clock import ManualClock
+from moothall.testing.entropy import SeededEntropy
+from moothall.testing.hall import OpenHall, ProblemError, RecordedEvent, Visitor, open_test_hall
+
+__all__ = [
+    "ManualClock",
+    "OpenHall",
+    "ProblemError",
+    "RecordedEvent",
+    "SeededEntropy",
+    "Visitor",
+    "open_test_hall",
+]

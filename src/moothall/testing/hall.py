@@ -1,0 +1,247 @@
+"""A hall for tests: everything is real but the clock, chance, and the cost of a password.
+
+It is composed as the program composes it, on SQLite in a folder of the test; only the
+doors are missing. Calls take the whole road: limits, form, who, may they, the deed.
+"""
+
+import itertools
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TypeVar, cast, overload
+
+import msgspec
+
+from moothall.action.call import Call, Reply
+from moothall.action.declare import Action
+from moothall.action.model import Request
+from moothall.app.compose import Hall, open_hall
+from moothall.app.config import Settings
+from moothall.core.errors import Problem
+from moothall.ports.database import Row
+from moothall.ports.hasher import PasswordHasher
+from moothall.services.access.actions import digest_secret
+from moothall.services.access.store import renew_claim
+from moothall.testing.clock import ManualClock
+from moothall.testing.entropy import SeededEntropy
+
+Q = TypeVar("Q", bound=Request)
+R = TypeVar("R")
+
+ISSUER = "https://hall.test"
+PASSWORD = "correct horse battery staple"  # noqa: S105 - the password of everybody in a test
+SOURCE = "192.0.2.1"
+"""The address that calls come from; one of those kept for examples (RFC 5737)."""
+
+_decode = msgspec.json.decode
+
+
+class ProblemError(Exception):
+    """A call was refused; ``problem`` is what the client would see."""
+
+    def __init__(self, action: str, problem: Problem) -> None:
+        """Tell which call came to what."""
+        super().__init__(f"{action}: {problem.code}, {problem.name}: {dict(problem.details)}")
+        self.problem = problem
+        self.code = problem.code
+        self.name = problem.name
+        self.details = problem.details
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A member who is signed in."""
+
+    member_id: str
+    name: str
+    session_id: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEvent:
+    """An event as it was written to its stream."""
+
+    stream: str
+    seq: int
+    kind: str
+    data: Any
+
+
+class CheapHasher:
+    """Implements PasswordHasher without its one virtue: it is quick. For tests only."""
+
+    async def hash(self, password: str) -> str:
+        """Return the hash to keep."""
+        return "cheap:" + blake2b(password.encode(), digest_size=16).hexdigest()
+
+    async def verify(self, known: str | None, password: str) -> bool:
+        """Tell whether ``password`` belongs to ``known``."""
+        return known is not None and known == await self.hash(password)
+
+    def is_outdated(self, known: str) -> bool:
+        """Tell whether ``known`` was made otherwise."""
+        return not known.startswith("cheap:")
+
+
+class OpenHall:
+    """A hall that is open, and what a test does with it. Made by :func:`open_test_hall`.
+
+    Attributes:
+        hall: The hall itself, for what is not offered here.
+        clock: Its clock; ``clock.advance(1_000)`` lets a second pass.
+    """
+
+    def __init__(self, hall: Hall, clock: ManualClock) -> None:
+        """Made by :func:`open_test_hall`."""
+        self.hall = hall
+        self.clock = clock
+        self._sources = itertools.count(1)
+
+    @overload
+    async def call(
+        self,
+        action: Action[Q, R],
+        request: Q,
+        *,
+        as_: Visitor | None = None,
+        key: str | None = None,
+        source: str = SOURCE,
+    ) -> R: ...
+
+    @overload
+    async def call(
+        self,
+        action: str,
+        request: Mapping[str, Any] | Request | bytes | None = None,
+        *,
+        as_: Visitor | None = None,
+        key: str | None = None,
+        source: str = SOURCE,
+    ) -> Any: ...
+
+    async def call(
+        self,
+        action: Action[Any, Any] | str,
+        request: Mapping[str, Any] | Request | bytes | None = None,
+        *,
+        as_: Visitor | None = None,
+        key: str | None = None,
+        source: str = SOURCE,
+    ) -> Any:
+        """Call an action and return its result.
+
+        Args:
+            action: The wire name (``shop.buy``), or the action itself.
+            request: Its fields, its request type, or bytes as a client might send them.
+            as_: Who calls; None calls without a token.
+            key: Idempotency key.
+            source: Address of the caller.
+
+        Raises:
+            ProblemError: The call was refused; ``code``, ``name`` and ``details`` say why.
+        """
+        name = action if isinstance(action, str) else action.name
+        token = None if as_ is None else as_.token
+        reply = await self.answer(name, request, token=token, key=key, source=source)
+        if reply.problem is not None:
+            raise ProblemError(name, reply.problem)
+        assert reply.body is not None
+        return _decode(reply.body, type=self.hall.catalog.actions[name].result_type)
+
+    async def answer(  # noqa: PLR0913 - all that a call has
+        self,
+        action: str,
+        request: Mapping[str, Any] | Request | bytes | None = None,
+        *,
+        token: str | None = None,
+        key: str | None = None,
+        source: str = SOURCE,
+        deadline_ms: int | None = None,
+    ) -> Reply:
+        """Call an action and return the reply as a door would get it; never raises."""
+        body = request if isinstance(request, bytes) else msgspec.json.encode(request or {})
+        call = Call(action, body, source, token, key, deadline_ms)
+        return await self.hall.pipeline.answer(call)
+
+    async def member(self, name: str) -> Visitor:
+        """Make an account and sign it in. It holds what every member holds, and no more."""
+        source = f"198.51.100.{next(self._sources)}"
+        fields = {"name": name, "password": PASSWORD}
+        await self.call("identity.register", fields, source=source)
+        opened = await self.call("identity.open_session", fields, source=source)
+        return Visitor(opened.member_id, opened.name, opened.session_id, opened.access_token)
+
+    async def administrator(self, name: str = "admin") -> Visitor:
+        """Sign in the first administrator, who may do everything. Once per hall."""
+        secret, now_ms = "the secret of this test", self.clock.now_ms()
+        digest = digest_secret(secret)
+        await self.hall.database.write(lambda tx: renew_claim(tx, digest, now_ms))
+        visitor = await self.member(name)
+        await self.call("access.claim_administration", {"secret": secret}, as_=visitor)
+        return visitor
+
+    async def rows(self, sql: str, *params: object) -> list[Row]:
+        """Read rows from the database; parameters are ``$1``, ``$2``."""
+        return await self.hall.database.read(lambda tx: tx.fetch_all(sql, *params))
+
+    async def events(self, stream: str) -> list[RecordedEvent]:
+        """Return what was written to a stream, in order."""
+        rows = await self.rows(
+            "SELECT seq, kind, data FROM action_event WHERE stream = $1 ORDER BY seq", stream
+        )
+        return [RecordedEvent(stream, seq, kind, _decode(data)) for seq, kind, data in rows]
+
+
+@asynccontextmanager
+async def open_test_hall(
+    folder: Path,
+    *,
+    functions: Iterable[Path] = (),
+    clock: ManualClock | None = None,
+    seed: int = 0,
+    limits_scale: float = 1_000.0,
+    **settings: Any,
+) -> AsyncIterator[OpenHall]:
+    """Open a hall whose data lies in ``folder``, and close it at the end.
+
+    Args:
+        folder: A folder of the test, such as ``tmp_path``; opened twice, it is the same hall.
+        functions: Your rooms, or folders that hold them.
+        clock: One that is shared with something else; otherwise the hall has its own.
+        seed: Chance is the same for the same seed.
+        limits_scale: Rate limits are multiplied by this, because the clock stands still;
+            1.0 to test them.
+        settings: Other settings, by name.
+
+    Raises:
+        ConfigurationError: A room is declared wrongly; the message says what to do.
+    """
+    clock = clock or ManualClock()
+    hall = await open_hall(
+        Settings(
+            data=str(folder / "hall"),
+            functions=tuple(map(str, functions)),
+            limits_scale=limits_scale,
+            **settings,
+        ),
+        ISSUER,
+        clock=clock,
+        entropy=SeededEntropy(seed),
+        on_sync_failure=_give_up,
+    )
+    # The ports are given to the framework as a dict; Argon2 at its real cost would take
+    # most of the time of a test.
+    cast("dict[type, object]", hall.house.ports)[PasswordHasher] = CheapHasher()
+    try:
+        yield OpenHall(hall, clock)
+    finally:
+        await hall.close()
+
+
+def _give_up(error: BaseException) -> None:
+    """End the test: the disk under it failed."""
+    msg = f"the disk failed to sync: {error}"
+    raise SystemExit(msg)
