@@ -165,7 +165,11 @@ def serve(program: Path, folder: Path, *, tls: bool) -> Iterator[tuple[Hall, flo
     if not tls:
         command.append("--insecure")
     log_path = folder.with_suffix(".log")
-    environment = {**os.environ, "MOOTHALL_LIMITS_SCALE": LIMITS_SCALE, "MOOTHALL_CONNECTIONS_PER_SOURCE_MAX": "4096"}
+    environment = {
+        **os.environ,
+        "MOOTHALL_LIMITS_SCALE": LIMITS_SCALE,
+        "MOOTHALL_CONNECTIONS_PER_SOURCE_MAX": "4096",
+    }
     began_at = time.perf_counter()
     with (
         log_path.open("ab") as log,

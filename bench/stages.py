@@ -118,7 +118,6 @@ def watch(stages: Stages, hall: Hall) -> None:
     stages.wrap(Pipeline, "_authenticate", "who")
     stages.wrap(Pipeline, "_limit_actor", "limit of the member")
     stages.wrap(type(hall.house), "authorize", "resource, may they")
-    stages.wrap(idempotency, "scope_of", "remembered reply")
     stages.wrap(idempotency, "digest_of", "remembered reply")
     stages.wrap(idempotency, "find_reply", "remembered reply")
     stages.wrap(idempotency, "remember_reply", "remembered reply")

@@ -10,7 +10,8 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from moothall.core.errors import DeclarationError
-from moothall.core.paths import ROOT, is_segment
+from moothall.core.names import near_matches
+from moothall.core.paths import ROOT, is_path, is_segment
 
 if TYPE_CHECKING:
     from moothall.action.context import Context
@@ -48,8 +49,13 @@ class Signed:
 
     def __post_init__(self) -> None:
         """Refuse a permission that is not spelled ``noun:verb``."""
-        if not _PERMISSION.match(self.permission):
-            msg = f"permission {self.permission!r} must be spelled noun:verb"
+        permission: object = self.permission
+        at: object = self.at
+        if not isinstance(permission, str) or not _PERMISSION.match(permission):
+            msg = f"permission {permission!r} must be spelled noun:verb, as in 'scores:write'"
+            raise DeclarationError(msg)
+        if not isinstance(at, str) and not callable(at):
+            msg = f"at must be a path, a template or a store function, not {at!r}"
             raise DeclarationError(msg)
 
 
@@ -60,28 +66,51 @@ def compile_path(template: str, fields: frozenset[str]) -> Callable[[Any], str |
     there is no such resource, and nobody escapes upwards.
 
     Raises:
-        DeclarationError: The template names a field that the request lacks.
+        DeclarationError: The template is no path, or names a field that the request lacks.
     """
-    pieces = list(Formatter().parse(template))
-    names = [name for _, name, _, _ in pieces if name is not None]
-    if strange := [name for name in names if name not in fields]:
-        msg = f"path template {template!r} names {strange[0]!r}, which the request lacks"
-        raise DeclarationError(msg)
-    if not names:
+    pieces = _parse(template)
+    for _, name in pieces:
+        if name is not None and name not in fields:
+            near = near_matches(name, fields)
+            remedy = f"; did you mean {near[0]!r}?" if near else ""
+            msg = f"path template {template!r} names {name!r}, which the request lacks{remedy}"
+            raise DeclarationError(msg)
+    if all(name is None for _, name in pieces):
         return lambda _request: template
-    if len(names) == 1 and pieces[-1][1] is not None:
-        prefix, name = pieces[-1][0], names[0]
 
-        def one_field(request: object) -> str | None:
-            value = getattr(request, name)
-            return prefix + value if isinstance(value, str) and is_segment(value) else None
+    def fill(request: object) -> str | None:
+        path = ""
+        for text, name in pieces:
+            path += text
+            if name is not None:
+                value = getattr(request, name)
+                if not (isinstance(value, str) and is_segment(value)):
+                    return None
+                path += value
+        return path
 
-        return one_field
+    return fill
 
-    def many_fields(request: object) -> str | None:
-        values = {name: getattr(request, name) for name in names}
-        if all(isinstance(value, str) and is_segment(value) for value in values.values()):
-            return template.format_map(values)
-        return None
 
-    return many_fields
+def _parse(template: str) -> list[tuple[str, str | None]]:
+    """Return the pieces of a template, each a text and the name of the field after it.
+
+    A segment holds one field at most: from two, ``1`` and ``23`` would lead where ``12``
+    and ``3`` do.
+    """
+    try:
+        found = list(Formatter().parse(template))
+    except ValueError as error:
+        msg = f"path template {template!r}: {error}"
+        raise DeclarationError(msg) from None
+    pieces = [(text, name) for text, name, _, _ in found]
+    plain = "".join(text + ("" if name is None else "{" + name + "}") for text, name in pieces)
+    sample = "".join(text + ("" if name is None else "x") for text, name in pieces)
+    is_crowded = any(segment.count("{") > 1 for segment in plain.split("/"))
+    if plain != template or is_crowded or not is_path(sample):
+        msg = (
+            f"path template {template!r} must be segments joined by '/', each of letters, "
+            "digits, '_', '.', ':', '-' and at most one {field}, as in 'board/{board_id}'"
+        )
+        raise DeclarationError(msg)
+    return pieces

@@ -8,9 +8,9 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin, is_typeddict
 
 import msgspec
 
@@ -129,23 +129,33 @@ def _check_dependencies(rooms: Mapping[str, Room]) -> None:
         visit(name, ())
 
 
-def _check_request(name: str, request_type: type, seen: frozenset[type] = frozenset()) -> None:
-    """Refuse a request, or a struct within it, that lets unknown fields pass."""
+def _check_request(name: str, request_type: Any, seen: frozenset[Any] = frozenset()) -> None:
+    """Refuse a request, or an object within it, that lets unknown fields pass."""
     if request_type in seen:
         return
-    if not request_type.__struct_config__.forbid_unknown_fields:  # type: ignore[attr-defined]
-        msg = f"{name}: {request_type.__name__} must refuse unknown fields (subclass Request)"
+    config = getattr(get_origin(request_type) or request_type, "__struct_config__", None)
+    if config is None or not config.forbid_unknown_fields:
+        shown = getattr(request_type, "__name__", request_type)
+        msg = f"{name}: {shown} must refuse unknown fields; make it a subclass of Request"
         raise DeclarationError(msg)
     for info in msgspec.structs.fields(request_type):
-        for inner in _structs_in(info.type):
+        for inner in _objects_in(info.type):
             _check_request(name, inner, seen | {request_type})
 
 
-def _structs_in(annotation: Any) -> list[type]:
-    """Return the structs that stand anywhere in a type annotation."""
-    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
-        return [annotation]
-    return [struct for part in get_args(annotation) for struct in _structs_in(part)]
+def _objects_in(annotation: Any) -> list[Any]:
+    """Return the types with named fields that stand anywhere in a type annotation."""
+    # A NewType and an alias stand for what is behind them.
+    for behind in ("__supertype__", "__value__"):
+        if hasattr(annotation, behind):
+            return _objects_in(getattr(annotation, behind))
+    plain = get_origin(annotation) or annotation
+    inner = [found for part in get_args(annotation) for found in _objects_in(part)]
+    if isinstance(plain, type) and (
+        issubclass(plain, msgspec.Struct) or is_dataclass(plain) or is_typeddict(plain)
+    ):
+        return [annotation, *inner]
+    return inner
 
 
 def _check_raises(action: Action[Any, Any], known: frozenset[type[ActionError]]) -> None:
@@ -176,6 +186,15 @@ def _raised_in(action: Action[Any, Any]) -> Iterable[type[ActionError]]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Raise) and node.exc is not None:
             target = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
-            found = names.get(target.id) if isinstance(target, ast.Name) else None
+            found = _found(target, names)
             if isinstance(found, type) and issubclass(found, ActionError):
                 yield found
+
+
+def _found(target: ast.expr, names: Mapping[str, Any]) -> Any:
+    """Return what ``SomeError`` or ``errors.SomeError`` stands for, or None."""
+    if isinstance(target, ast.Name):
+        return names.get(target.id)
+    if isinstance(target, ast.Attribute):
+        return getattr(_found(target.value, names), target.attr, None)
+    return None

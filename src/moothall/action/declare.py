@@ -5,6 +5,7 @@ which errors. A fact that is left out is an error when the room is imported.
 """
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -22,6 +23,9 @@ from moothall.core.names import command_words
 
 Q = TypeVar("Q", bound=Request)
 R = TypeVar("R")
+_VERB_NOUN = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
+_COMMAND = re.compile(r"[a-z][a-z0-9-]* [a-z][a-z0-9-]*\Z")
+
 Handler = Callable[[Context, Q], Awaitable[R]]
 
 
@@ -126,18 +130,12 @@ def action(  # noqa: PLR0913 - each is a fact of the declaration
     def declare(handler: Handler[Q, R]) -> Action[Q, R]:
         name = f"{handler.__module__}.{handler.__qualname__}"
         if missing := [fact for fact, value in facts.items() if value is None]:
-            msg = f"{name}: the declaration lacks {', '.join(missing)}"
+            msg = f"{name}: the declaration lacks {', '.join(missing)}; all four facts are needed"
             raise DeclarationError(msg)
         _check_facts(name, access, effect, limit, raises)
         request_type, result_type = _types_of(name, handler)
         room_name = room or _room_of(name, handler.__module__)
-        words = command_words(room_name, handler.__name__)
-        if command is not None:
-            noun, _, verb = command.partition(" ")
-            if not noun or not verb or " " in verb:
-                msg = f"{name}: command must be a noun and a verb, not {command!r}"
-                raise DeclarationError(msg)
-            words = (noun, verb)
+        words = _words_of(name, room_name, handler.__name__, command)
         try:
             return Action(
                 room=room_name,
@@ -153,11 +151,29 @@ def action(  # noqa: PLR0913 - each is a fact of the declaration
                 secret_reply=secret_reply,
                 is_activity=is_activity,
             )
-        except DeclarationError as error:
+        except (DeclarationError, NameError, TypeError) as error:
+            # The last two come from msgspec: a field whose type it does not know.
             msg = f"{name}: {error}"
             raise DeclarationError(msg) from None
 
     return declare
+
+
+def _words_of(name: str, room: str, verb_noun: str, command: str | None) -> tuple[str, str]:
+    """Return noun and verb of the command; refuse names that the wire cannot carry."""
+    if not _VERB_NOUN.match(verb_noun):
+        msg = f"{name}: an action's name is verb_noun: lower-case letters, digits and '_'"
+        raise DeclarationError(msg)
+    if command is None:
+        return command_words(room, verb_noun)
+    if not _COMMAND.match(command):
+        msg = (
+            f"{name}: command must be a noun and a verb, each of lower-case letters, digits "
+            f"and '-', as in 'score submit', not {command!r}"
+        )
+        raise DeclarationError(msg)
+    noun, _, verb = command.partition(" ")
+    return noun, verb
 
 
 def _check_facts(name: str, access: object, effect: object, limit: object, raises: object) -> None:
@@ -174,12 +190,18 @@ def _check_facts(name: str, access: object, effect: object, limit: object, raise
     if isinstance(access, Public) and not isinstance(limit, PerSource):
         msg = f"{name}: a PUBLIC action has no actor; its limit must be PerSource(...)"
         raise DeclarationError(msg)
-    for error in raises if isinstance(raises, tuple) else (raises,):
+    if not isinstance(raises, tuple):
+        msg = f"{name}: raises must be a tuple of errors, as in (BoardClosedError,), not {raises!r}"
+        raise DeclarationError(msg)
+    for error in raises:
         if not (isinstance(error, type) and issubclass(error, ActionError)):
-            msg = f"{name}: raises must be a tuple of ActionError classes; {error!r} is none"
+            msg = f"{name}: raises lists {error!r}, which is no subclass of ActionError"
             raise DeclarationError(msg)
         if not hasattr(error, "code"):
             msg = f"{name}: {error.__name__} lacks a code (one of the twelve)"
+            raise DeclarationError(msg)
+        if error in FRAMEWORK_ERRORS:
+            msg = f"{name}: any action may raise {error.__name__}; leave it out of raises"
             raise DeclarationError(msg)
 
 

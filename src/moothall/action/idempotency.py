@@ -2,35 +2,43 @@
 
 The reply commits with the deed, so it is known exactly when the deed was done.
 Errors are not remembered: nothing was done, so the call may be tried again.
+
+Rows are kept by day. A call looks at today, at yesterday, and at tomorrow in case the
+machine's clock was set back; what is older is swept. So a reply is remembered for 24
+hours at least, and for 48 at most.
 """
 
 from hashlib import blake2b
+from typing import NamedTuple
 
 from moothall.core.errors import InternalError, KeyReusedError, ReplyNotKeptError
 from moothall.core.units import DAY_MS, KIBIBYTE
 from moothall.ports.database import Transaction
 
-KEPT_MS = DAY_MS
-"""How long a reply is remembered at least."""
-
 REPLY_BYTES_MAX = 256 * KIBIBYTE
-
 KEY_LENGTH_MAX = 255
+SWEPT_ROWS_MAX = 500
 
-_FIND = "SELECT request_digest, reply FROM action_reply WHERE scope = $1"
+_FIND = """
+SELECT request_digest, reply FROM action_reply
+WHERE day IN ($1, $2, $3) AND actor = $4 AND action = $5 AND key = $6
+"""
 _INSERT = """
-INSERT INTO action_reply (scope, request_digest, reply, at_ms) VALUES ($1, $2, $3, $4)
+INSERT INTO action_reply (day, actor, action, key, request_digest, reply)
+VALUES ($1, $2, $3, $4, $5, $6)
 """
 _SWEEP = """
-DELETE FROM action_reply WHERE scope IN (
-  SELECT scope FROM action_reply WHERE at_ms < $1 ORDER BY at_ms LIMIT 500)
+DELETE FROM action_reply WHERE (day, actor, action, key) IN (
+  SELECT day, actor, action, key FROM action_reply WHERE day < $1 LIMIT $2)
 """
 
 
-def scope_of(actor: str, action: str, key: str) -> str:
-    """Return one short name for (actor, action, key); keys of two members never meet."""
-    text = f"{len(actor)}:{actor}{action}\n{key}"
-    return blake2b(text.encode(), digest_size=16).hexdigest()
+class Scope(NamedTuple):
+    """Within which a key is one key; the keys of two members never meet."""
+
+    actor: str
+    action: str
+    key: str
 
 
 def digest_of(request: bytes) -> str:
@@ -38,14 +46,17 @@ def digest_of(request: bytes) -> str:
     return blake2b(request, digest_size=16).hexdigest()
 
 
-async def find_reply(tx: Transaction, scope: str, request_digest: str) -> bytes | None:
+async def find_reply(
+    tx: Transaction, scope: Scope, request_digest: str, now_ms: int
+) -> bytes | None:
     """Return the remembered reply, or None if this key is new.
 
     Raises:
         KeyReusedError: The key was used for another request.
         ReplyNotKeptError: The deed was done, and its reply held a secret.
     """
-    row = await tx.fetch_one(_FIND, scope)
+    today = now_ms // DAY_MS
+    row = await tx.fetch_one(_FIND, today - 1, today, today + 1, *scope)
     if row is None:
         return None
     known_digest, reply = row
@@ -60,16 +71,16 @@ async def find_reply(tx: Transaction, scope: str, request_digest: str) -> bytes 
 
 
 async def remember_reply(
-    tx: Transaction, scope: str, request_digest: str, reply: bytes | None, now_ms: int
+    tx: Transaction, scope: Scope, request_digest: str, reply: bytes | None, now_ms: int
 ) -> None:
     """Keep ``reply`` (None where it holds a secret) under ``scope``."""
     if reply is not None and len(reply) > REPLY_BYTES_MAX:
         msg = f"a reply of {len(reply)} bytes cannot be remembered (at most {REPLY_BYTES_MAX})"
         raise InternalError(msg)
     text = None if reply is None else reply.decode()
-    await tx.execute(_INSERT, scope, request_digest, text, now_ms)
+    await tx.execute(_INSERT, now_ms // DAY_MS, *scope, request_digest, text)
 
 
 async def sweep_replies(tx: Transaction, now_ms: int) -> int:
     """Forget at most 500 replies older than a day and return how many."""
-    return await tx.execute(_SWEEP, now_ms - KEPT_MS)
+    return await tx.execute(_SWEEP, now_ms // DAY_MS - 1, SWEPT_ROWS_MAX)

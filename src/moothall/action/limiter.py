@@ -5,10 +5,14 @@ which the key's budget is whole again. A throttle protects the house from haste;
 must be counted exactly (guesses, registrations) is rows, not this.
 """
 
+import math
 from dataclasses import dataclass
 
 from moothall.core.errors import DeclarationError, RateLimitedError
 from moothall.ports.clock import Clock
+
+_TOLERANCE = 1e-6
+"""Seconds that the sums may be off: clocks that count for months have no finer steps."""
 
 KEYS_MAX = 100_000
 """Keys that one limiter remembers; the oldest are forgotten first (about 20 MB)."""
@@ -55,14 +59,15 @@ class Limiter:
             RateLimitedError: Nothing is left; ``retry_after_ms`` says for how long.
         """
         window = rate.window_ms / 1_000
-        step = window / (rate.calls * self._scale)
+        # Scaled down to less than one call, a rate would let nobody in, ever.
+        step = window / max(1.0, rate.calls * self._scale)
         now = self._clock.monotonic()
         whole_at = max(self._whole_at.get(key, now), now)
         wait = whole_at + step - now - window
-        if wait > 1e-9:  # noqa: PLR2004 - below the resolution of the sums above
+        if wait > _TOLERANCE:
             raise RateLimitedError(
                 f"the limit is {rate.calls} calls in {rate.window_ms} ms",
-                retry_after_ms=max(1, round(wait * 1_000)),
+                retry_after_ms=max(1, math.ceil((wait - _TOLERANCE) * 1_000)),
             )
         self._whole_at[key] = whole_at + step
         if len(self._whole_at) > self._keys_max:

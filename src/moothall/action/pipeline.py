@@ -30,11 +30,12 @@ from moothall.core.errors import (
     DeadlineExceededError,
     InternalError,
     InvalidArgumentError,
-    PermissionDeniedError,
+    Problem,
     UnauthenticatedError,
     UnknownActionError,
 )
 from moothall.core.ids import ENTROPY_BYTES
+from moothall.ports.audit import AuditRow
 from moothall.ports.database import Transaction
 
 SOURCE_RATE = PerSource(calls=2_000, window_ms=1_000)
@@ -46,6 +47,16 @@ FLOW_SECONDS_MAX = 30.0
 _encode = msgspec.json.encode
 _NOBODY = Claims("", "", 0, 0.0)
 _log = structlog.get_logger("moothall.pipeline")
+
+
+class Visit(msgspec.Struct, frozen=True, gc=False):
+    """One call on its way, once its form and its sender are known."""
+
+    call: Call
+    action: Action[Any, Any]
+    request: Request
+    claims: Claims
+    request_id: str
 
 
 class Pipeline:
@@ -94,13 +105,14 @@ class Pipeline:
             raise self._unknown(call.action)
         request = action.decode(call.body)
         claims = self._authenticate(call, action)
-        self._limit_actor(claims, action)
+        self._limit_actor(action, claims)
         self._check_key(call, action)
+        visit = Visit(call, action, request, claims, request_id)
         if action.effect is Effect.WRITE:
-            return await self._write(call, action, request, claims, request_id)
+            return await self._write(visit)
         if action.effect is Effect.READ:
-            return await self._read(call, action, request, claims, request_id)
-        return await self._flow(call, action, request, claims, request_id)
+            return await self._read(visit)
+        return await self._flow(visit)
 
     def _limit_source(self, call: Call, action: Action[Any, Any] | None) -> None:
         """Charge the address; unknown actions are charged too."""
@@ -116,7 +128,7 @@ class Pipeline:
             raise UnauthenticatedError("the call carries no access token", remedy="sign in")
         return self._verifier.verify(call.token)
 
-    def _limit_actor(self, claims: Claims, action: Action[Any, Any]) -> None:
+    def _limit_actor(self, action: Action[Any, Any], claims: Claims) -> None:
         """Charge the member."""
         if not isinstance(action.limit, PerSource):
             self._limiter.spend((action.name, claims.member_id), action.limit)
@@ -138,90 +150,73 @@ class Pipeline:
                 "idempotency_key", f"a key has 1 to {idempotency.KEY_LENGTH_MAX} characters"
             )
 
-    async def _write(
-        self,
-        call: Call,
-        action: Action[Any, Any],
-        request: Request,
-        claims: Claims,
-        request_id: str,
-    ) -> bytes:
+    async def _write(self, visit: Visit) -> bytes:
         """Carry out a WRITE; the reply leaves only after the commit that covers it."""
 
         async def work(tx: Transaction) -> bytes:
-            ctx = self._context(call, action, claims, request_id, tx)
-            return await self._deed(ctx, request, call.idempotency_key)
+            return await self._deed(self._context(visit, tx), visit)
 
         try:
             return await self._house.database.write(work)
-        except PermissionDeniedError:
-            await self._audit_refusal(call, action, claims, request_id, "permission_denied")
+        except ActionError as error:
+            await self._audit_refusal(visit, error)
             raise
 
-    async def _deed(self, ctx: Context, request: Request, key: str | None) -> bytes:
+    async def _deed(self, ctx: Context, visit: Visit) -> bytes:
         """Do what a WRITE asks for, inside its transaction."""
-        house, action, tx = self._house, ctx.action, ctx.tx
-        await house.authorize(ctx, request)
-        scope = digest = ""
-        if key is not None:
-            scope = idempotency.scope_of(ctx.actor, action.name, key)
-            digest = idempotency.digest_of(_encode(request))
-            known = await idempotency.find_reply(tx, scope, digest)
-            if known is not None:
-                return known
-        reply = await self._handle(ctx, request)
-        if ctx.events:
-            await house.outbox.write(tx, ctx.events, ctx.now_ms)
-        await house.audit.append(tx, ctx.audit_row("done"))
-        if key is not None:
-            kept = None if action.secret_reply else reply
-            await idempotency.remember_reply(tx, scope, digest, kept, ctx.now_ms)
+        house, action, tx = self._house, visit.action, ctx.tx
+        await house.authorize(ctx, visit.request)
+        key = visit.call.idempotency_key
+        if key is None:
+            return await self._do(ctx, visit)
+        scope = idempotency.Scope(ctx.actor, action.name, key)
+        digest = idempotency.digest_of(_encode(visit.request))
+        known = await idempotency.find_reply(tx, scope, digest, ctx.now_ms)
+        if known is not None:
+            return known
+        reply = await self._do(ctx, visit)
+        kept = None if action.secret_reply else reply
+        await idempotency.remember_reply(tx, scope, digest, kept, ctx.now_ms)
         return reply
 
-    async def _read(
-        self,
-        call: Call,
-        action: Action[Any, Any],
-        request: Request,
-        claims: Claims,
-        request_id: str,
-    ) -> bytes:
+    async def _do(self, ctx: Context, visit: Visit) -> bytes:
+        """Run the handler of a WRITE, then write its events and its audit row."""
+        reply = await self._handle(ctx, visit.request)
+        if ctx.events:
+            await self._house.outbox.write(ctx.tx, ctx.events, ctx.now_ms)
+        await self._house.audit.append(ctx.tx, ctx.audit_row("done"))
+        return reply
+
+    async def _read(self, visit: Visit) -> bytes:
         """Carry out a READ on a snapshot."""
 
         async def work(tx: Transaction) -> bytes:
-            ctx = self._context(call, action, claims, request_id, tx)
-            await self._house.authorize(ctx, request)
-            return await self._handle(ctx, request)
+            ctx = self._context(visit, tx)
+            await self._house.authorize(ctx, visit.request)
+            return await self._handle(ctx, visit.request)
 
         try:
             return await self._house.database.read(work)
-        except PermissionDeniedError:
-            await self._audit_refusal(call, action, claims, request_id, "permission_denied")
+        except ActionError as error:
+            await self._audit_refusal(visit, error)
             raise
 
-    async def _flow(
-        self,
-        call: Call,
-        action: Action[Any, Any],
-        request: Request,
-        claims: Claims,
-        request_id: str,
-    ) -> bytes:
+    async def _flow(self, visit: Visit) -> bytes:
         """Carry out a FLOW: no transaction of its own, a time limit, and always an audit row."""
-        ctx = self._context(call, action, claims, request_id, None)
+        ctx = self._context(visit, None)
         seconds = FLOW_SECONDS_MAX
-        if call.deadline_ms is not None:
-            seconds = min(seconds, call.deadline_ms / 1_000)
+        if visit.call.deadline_ms is not None:
+            seconds = min(seconds, visit.call.deadline_ms / 1_000)
         try:
             async with asyncio.timeout(seconds):
-                await self._house.authorize(ctx, request)
-                reply = await self._handle(ctx, request)
+                await self._house.authorize(ctx, visit.request)
+                reply = await self._handle(ctx, visit.request)
         except TimeoutError:
-            raise DeadlineExceededError from None
+            raise DeadlineExceededError(f"it took longer than {seconds:g} s") from None
         except ActionError as error:
-            await self._audit_refusal(call, action, claims, request_id, error.name)
+            await self._audit(ctx.audit_row(error.name))
             raise
-        await self._audit_refusal(call, action, claims, request_id, "done")
+        await self._audit(ctx.audit_row("done"))
         return reply
 
     async def _handle(self, ctx: Context, request: Request) -> bytes:
@@ -235,37 +230,28 @@ class Pipeline:
             msg = f"{action.name} raised {error.name}, which its declaration does not list"
             raise InternalError(msg) from error
 
-    def _context(
-        self,
-        call: Call,
-        action: Action[Any, Any],
-        claims: Claims,
-        request_id: str,
-        tx: Transaction | None,
-    ) -> Context:
+    def _context(self, visit: Visit, tx: Transaction | None) -> Context:
         """Return a fresh context; a transaction that is run again gets another one."""
         return Context(
             self._house,
-            action,
+            visit.action,
             tx,
-            actor=claims.member_id,
-            session_id=claims.session_id,
-            source=call.source,
-            request_id=request_id,
+            actor=visit.claims.member_id,
+            session_id=visit.claims.session_id,
+            source=visit.call.source,
+            request_id=visit.request_id,
             now_ms=self._house.clock.now_ms(),
         )
 
-    async def _audit_refusal(
-        self,
-        call: Call,
-        action: Action[Any, Any],
-        claims: Claims,
-        request_id: str,
-        outcome: str,
-    ) -> None:
-        """Write down what came of a call whose own transaction cannot tell it."""
-        ctx = self._context(call, action, claims, request_id, None)
-        row = ctx.audit_row(outcome)
+    async def _audit_refusal(self, visit: Visit, error: ActionError) -> None:
+        """Write down that somebody was not permitted; other refusals changed nothing."""
+        if error.code is Code.PERMISSION_DENIED:
+            ctx = self._context(visit, None)
+            ctx.path = str(error.details.get("path", ""))
+            await self._audit(ctx.audit_row(error.name))
+
+    async def _audit(self, row: AuditRow) -> None:
+        """Write ``row`` with the next commit; the reply waits for it."""
         await self._house.database.write(lambda tx: self._house.audit.append(tx, row))
 
     def _unknown(self, name: str) -> UnknownActionError:
@@ -275,7 +261,7 @@ class Pipeline:
         return UnknownActionError(f"there is no action {name[:128]!r}", near=near, remedy=remedy)
 
     @staticmethod
-    def _fault(call: Call, request_id: str, error: Exception) -> Any:
+    def _fault(call: Call, request_id: str, error: Exception) -> Problem:
         """Log a fault of ours whole, and tell the caller only where to look for it."""
         _log.error("call failed", action=call.action, request_id=request_id, exc_info=error)
         return InternalError().problem(request_id)

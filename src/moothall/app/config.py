@@ -8,12 +8,13 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 from platformdirs import user_data_path
 
+from moothall.action.decode import explain
 from moothall.core.errors import ConfigurationError
 from moothall.core.names import near_matches
 
@@ -52,7 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Connections in all."""
     connections_per_source_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 256
     """Connections from one client address."""
-    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much is logged (to standard error, as JSON lines unless it is a terminal)."""
 
     @property
@@ -74,21 +75,27 @@ def read_settings(
     Raises:
         ConfigurationError: A key is unknown or a value is out of its range; names where.
     """
-    found: dict[str, Any] = {}
+    given: list[tuple[str, dict[str, Any]]] = []
     if file is not None:
-        found.update(_known(_read_file(file), str(file)))
+        given.append((str(file), _known(_read_file(file), f"{file}: ")))
     from_environment = {
         name.removeprefix(PREFIX).lower(): value
         for name, value in environment.items()
         if name.startswith(PREFIX) and name not in NOT_SETTINGS
     }
-    found.update(_split_lists(_known(from_environment, "the environment")))
-    found.update({name: value for name, value in flags.items() if value is not None})
+    known = _known(from_environment, f"the environment ({PREFIX}...): ")
+    given.append(("the environment", _split_lists(known)))
+    flags = {name: value for name, value in flags.items() if value is not None}
+    given.append(("the command line", flags))
+    found = {name: value for _, values in given for name, value in values.items()}
     try:
         # Not strict: values from the environment are text.
         return msgspec.convert(found, Settings, strict=False)
     except msgspec.ValidationError as error:
-        msg = f"settings: {error}"
+        field, reason, remedy = explain(str(error), Settings)
+        origins = {name: where for where, values in given for name in values}
+        where = origins.get(field.partition("[")[0], "settings")
+        msg = f"{where}: {field}: {reason}; {remedy}"
         raise ConfigurationError(msg) from None
 
 
@@ -104,13 +111,13 @@ def _read_file(file: Path) -> dict[str, Any]:
         raise ConfigurationError(msg) from None
 
 
-def _known(values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Refuse names that are no settings."""
+def _known(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Refuse names that are no settings; ``prefix`` says where they stand."""
     for name in values:
         if name not in Settings.__struct_fields__:
             near = near_matches(name, Settings.__struct_fields__)
             remedy = f"; did you mean {', '.join(near)}?" if near else ""
-            msg = f"{where}: there is no setting {name!r}{remedy}"
+            msg = f"{prefix}there is no setting {name!r}{remedy}"
             raise ConfigurationError(msg)
     return dict(values)
 

@@ -59,10 +59,10 @@ def find_rooms(built_in: Iterable[str], folders: Iterable[Path]) -> list[Room]:
             if path.name in sys.stdlib_module_names or path.name == "moothall":
                 msg = f"{path}: {path.name!r} is the name of a Python module; rename the folder"
                 raise DeclarationError(msg)
+            # At the end: what lies beside a room must not stand before what is installed.
             if str(path.parent) not in sys.path:
-                sys.path.insert(0, str(path.parent))
-            room = _open_room(path.name)
-            rooms.append(room)
+                sys.path.append(str(path.parent))
+            rooms.append(_open_room(path.name, path))
     return rooms
 
 
@@ -97,8 +97,8 @@ def _rooms_in(folder: Path) -> Iterator[Path]:
     yield from found
 
 
-def _open_room(module_name: str) -> Room:
-    """Import a room and return what it declares."""
+def _open_room(module_name: str, expected: Path | None = None) -> Room:
+    """Import a room, which must lie where it is expected, and return what it declares."""
     name = module_name.rpartition(".")[2]
     if not _ROOM_NAME.match(name):
         msg = f"{module_name}: a room's name is lower-case letters, digits and '_', at most 32"
@@ -110,7 +110,10 @@ def _open_room(module_name: str) -> Room:
     except Exception as error:
         msg = f"room {name}: cannot be imported: {type(error).__name__}: {error}"
         raise DeclarationError(msg) from error
-    folder = Path(next(iter(package.__path__)))
+    folder = Path(next(iter(getattr(package, "__path__", ["."]))))
+    if not hasattr(package, "__path__") or (expected and folder.resolve() != expected):
+        msg = f"{expected or name}: another Python module has the name {name!r}; rename the folder"
+        raise DeclarationError(msg)
     modules = {
         piece: _import(f"{module_name}.{piece}", name)
         for piece in sorted(_furniture_in(folder))
@@ -154,6 +157,9 @@ def _furniture_in(folder: Path) -> list[str]:
             known = ", ".join(near) if near else ", ".join(sorted(FURNITURE))
             msg = f"{path}: a room has no {path.name!r}; it may have {known}"
             raise DeclarationError(msg)
+        if piece in pieces:
+            msg = f"{path}: {piece!r} is there as a file and as a folder; keep one of them"
+            raise DeclarationError(msg)
         pieces.append(piece)
     return pieces
 
@@ -184,4 +190,4 @@ def _parts_of(module: ModuleType | None) -> Iterator[ModuleType]:
         return
     yield module
     for info in pkgutil.iter_modules(getattr(module, "__path__", ())):
-        yield importlib.import_module(f"{module.__name__}.{info.name}")
+        yield _import(f"{module.__name__}.{info.name}", module.__name__.split(".")[-2])

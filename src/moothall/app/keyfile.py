@@ -41,16 +41,28 @@ def load_sealing_key(path: Path, entropy: Entropy) -> bytes:
 
 
 def write_secret_file(path: Path, text: str) -> None:
-    """Write a new file that only its owner can read, and sync it.
+    """Write a new file that only its owner can read, and sync it and its folder.
 
     Raises:
         FileExistsError: There is one already.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        # Half a secret would be taken for a damaged one.
+        path.unlink(missing_ok=True)
+        raise
+    # A file whose folder was not synced may be gone after a power cut, and with it all
+    # that was sealed by it.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _make(path: Path, entropy: Entropy) -> bytes:

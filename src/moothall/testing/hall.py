@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast, overload
 
 import msgspec
+import structlog
 
 from moothall.action.call import Call, Reply
 from moothall.action.declare import Action
@@ -36,6 +37,7 @@ SOURCE = "192.0.2.1"
 """The address that calls come from; one of those kept for examples (RFC 5737)."""
 
 _decode = msgspec.json.decode
+_seeds = itertools.count()
 
 
 class ProblemError(Exception):
@@ -151,7 +153,7 @@ class OpenHall:
         assert reply.body is not None
         return _decode(reply.body, type=self.hall.catalog.actions[name].result_type)
 
-    async def answer(  # noqa: PLR0913 - all that a call has
+    async def answer(
         self,
         action: str,
         request: Mapping[str, Any] | Request | bytes | None = None,
@@ -201,7 +203,7 @@ async def open_test_hall(
     *,
     functions: Iterable[Path] = (),
     clock: ManualClock | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     limits_scale: float = 1_000.0,
     **settings: Any,
 ) -> AsyncIterator[OpenHall]:
@@ -211,7 +213,8 @@ async def open_test_hall(
         folder: A folder of the test, such as ``tmp_path``; opened twice, it is the same hall.
         functions: Your rooms, or folders that hold them.
         clock: One that is shared with something else; otherwise the hall has its own.
-        seed: Chance is the same for the same seed.
+        seed: Chance is the same for the same seed. By default each hall has its own, so that
+            one that is opened again makes no id twice.
         limits_scale: Rate limits are multiplied by this, because the clock stands still;
             1.0 to test them.
         settings: Other settings, by name.
@@ -220,16 +223,20 @@ async def open_test_hall(
         ConfigurationError: A room is declared wrongly; the message says what to do.
     """
     clock = clock or ManualClock()
+    if not structlog.is_configured():
+        # By itself it would show the local variables of a fault, and take a second for it.
+        plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        structlog.configure(processors=[structlog.processors.add_log_level, plain])
     hall = await open_hall(
         Settings(
             data=str(folder / "hall"),
             functions=tuple(map(str, functions)),
+            issuer=ISSUER,
             limits_scale=limits_scale,
             **settings,
         ),
-        ISSUER,
         clock=clock,
-        entropy=SeededEntropy(seed),
+        entropy=SeededEntropy(next(_seeds) if seed is None else seed),
         on_sync_failure=_give_up,
     )
     # The ports are given to the framework as a dict; Argon2 at its real cost would take

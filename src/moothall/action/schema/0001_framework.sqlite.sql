@@ -17,10 +17,14 @@ CREATE TABLE action_event (
   UNIQUE (stream, seq)
 );
 
+-- The day comes first, so that old rows lie together and are swept without an index of
+-- their own; then the actor, so that one member's keys do not scatter over the whole tree.
 CREATE TABLE action_reply (
-  scope TEXT NOT NULL PRIMARY KEY,
+  day INTEGER NOT NULL,
+  actor TEXT NOT NULL,
+  action TEXT NOT NULL,
+  key TEXT NOT NULL,
   request_digest TEXT NOT NULL,
   reply TEXT,
-  at_ms INTEGER NOT NULL
-);
-CREATE INDEX action_reply_at ON action_reply (at_ms);
+  PRIMARY KEY (day, actor, action, key)
+) WITHOUT ROWID;

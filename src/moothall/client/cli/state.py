@@ -91,17 +91,8 @@ class State:
                 self._runner.close()
 
     async def _open(self) -> "Hall":
-        from moothall.client.hall import Hall  # noqa: PLC0415 - heavy, and help does without
-
-        name, server = self.server()
-        return Hall(
-            server.url,
-            certificate_pem=server.certificate_pem,
-            insecure=server.trust == "insecure",
-            store=self.wallet.store(name),
-            limits=self.settings.limits,
-            world=self._world,
-        )
+        settings = self.settings
+        return self.wallet.hall(settings.server, limits=settings.limits, world=self._world)
 
     async def _in_time(self, deed: Coroutine[Any, Any, T]) -> T:
         whole_s = self.settings.duration

@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,6 +20,11 @@ from moothall.client.store import Session
 from moothall.client.wallet.files import FileLock, read_file, write_file
 from moothall.client.wallet.model import Server, ServersFile, SessionsFile, is_server_name
 from moothall.core.names import near_matches
+
+if TYPE_CHECKING:
+    from moothall.client.hall import Hall
+    from moothall.client.retry import Limits
+    from moothall.client.world import World
 
 __all__ = ["Server", "Wallet", "WalletStore", "default_folder"]
 
@@ -150,6 +156,30 @@ class Wallet:
             self._write(self._servers_path, change(self.read()))
 
     # --- sessions ---------------------------------------------------------------------------------
+
+    def hall(
+        self,
+        name: str | None = None,
+        *,
+        limits: "Limits | None" = None,
+        world: "World | None" = None,
+    ) -> "Hall":
+        """Return a hall by its name here, the current one by default, with its session.
+
+        Raises:
+            WalletError: There is none of that name, or no current one.
+        """
+        from moothall.client.hall import Hall  # noqa: PLC0415 - heavy, and help does without
+
+        name, server = self.get_server(name)
+        return Hall(
+            server.url,
+            certificate_pem=server.certificate_pem,
+            insecure=server.trust == "insecure",
+            store=self.store(name),
+            limits=limits,
+            world=world,
+        )
 
     def store(self, name: str) -> "WalletStore":
         """Return what is kept about one server, for a :class:`Hall`."""

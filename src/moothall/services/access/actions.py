@@ -29,6 +29,7 @@ from moothall.services.access.errors import (
     AdministrationClaimedError,
     BindingNotFoundError,
     GrantExceedsOwnError,
+    LastAdministratorError,
     RoleExistsError,
     RoleNotFoundError,
     WrongSecretError,
@@ -41,10 +42,26 @@ from moothall.services.identity.errors import MemberNotFoundError
 
 STREAM = "access"
 
+_SEE_BINDINGS = "see access.list_bindings; a binding is revoked where it stands"
+
 MemberOrEveryone = Annotated[
     str, Meta(min_length=1, max_length=128, description="A member's name or id, or 'everyone'.")
 ]
-Permission = Annotated[str, Meta(max_length=64, pattern=r"^(\*|[a-z][a-z0-9_]*:[a-z][a-z0-9_]*)$")]
+Permission = Annotated[
+    str,
+    Meta(
+        max_length=64,
+        pattern=r"^(\*|[a-z][a-z0-9_]*:[a-z][a-z0-9_]*)(?!\n)$",
+        description="A permission: noun:verb, at most 64 characters.",
+    ),
+]
+RoleName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z][a-z0-9_]{0,63}(?!\n)$",
+        description="Lower-case letters, digits and '_', 1 to 64 characters; a letter first.",
+    ),
+]
 PageSize = Annotated[int, Meta(ge=1, le=500)]
 
 
@@ -73,7 +90,7 @@ class RevokeRole(Request):
 class DefineRole(Request):
     """A new role."""
 
-    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    name: RoleName
     permissions: Annotated[tuple[Permission, ...], Meta(min_length=1, max_length=100)]
     summary: Text = ""
 
@@ -128,12 +145,15 @@ async def claim_administration(ctx: Context, request: ClaimAdministration) -> Bi
     Raises:
         AdministrationClaimedError: failed_precondition. Somebody was first.
         WrongSecretError: permission_denied. Look at what ``moothall serve`` printed.
+
+    Emits:
+        RoleGranted: once.
     """
     digest, claimed_by = await store.get_claim(ctx.tx)
     if claimed_by is not None:
         raise AdministrationClaimedError
     if not hmac.compare_digest(digest_secret(request.secret), digest):
-        raise WrongSecretError
+        raise WrongSecretError(remedy="give the one that `moothall serve` printed last")
     await store.update_claim(ctx.tx, ctx.actor, ctx.now_ms)
     return await _bind(ctx, ctx.actor, ADMINISTRATOR, ROOT)
 
@@ -151,12 +171,15 @@ async def grant_role(ctx: Context, request: GrantRole) -> Binding:
 
     Raises:
         RoleNotFoundError: not_found. There is no such role.
-        MemberNotFoundError: not_found. There is no such member.
         GrantExceedsOwnError: permission_denied. The role holds more than you do there.
+        MemberNotFoundError: not_found. There is no such member.
+
+    Emits:
+        RoleGranted: once, unless the binding stands already.
     """
-    permissions = ctx.use(StoredBindings).permissions_of(request.role)
+    permissions = ctx.use(StoredBindings).grantable(request.role)
     if permissions is None:
-        raise RoleNotFoundError(remedy="see list_roles", role=request.role)
+        raise RoleNotFoundError(remedy="see access.list_roles", role=request.role)
     check_grantable(ctx.may, permissions, request.at)
     subject = await _subject_of(ctx, request.member)
     return await _bind(ctx, subject, request.role, request.at)
@@ -171,6 +194,7 @@ async def grant_role(ctx: Context, request: GrantRole) -> Binding:
         GrantExceedsOwnError,
         MemberNotFoundError,
         BindingNotFoundError,
+        LastAdministratorError,
     ),
 )
 async def revoke_role(ctx: Context, request: RevokeRole) -> Binding:
@@ -178,18 +202,26 @@ async def revoke_role(ctx: Context, request: RevokeRole) -> Binding:
 
     Raises:
         RoleNotFoundError: not_found. There is no such role.
+        GrantExceedsOwnError: permission_denied. The role holds more than you do there.
         MemberNotFoundError: not_found. There is no such member.
         BindingNotFoundError: not_found. The role is not bound there.
-        GrantExceedsOwnError: permission_denied. The role holds more than you do there.
+        LastAdministratorError: failed_precondition. Nobody could administer the hall.
+
+    Emits:
+        RoleRevoked: once.
     """
     bindings = ctx.use(StoredBindings)
-    permissions = bindings.permissions_of(request.role)
+    permissions = bindings.grantable(request.role)
     if permissions is None:
-        raise RoleNotFoundError(remedy="see list_roles", role=request.role)
+        raise RoleNotFoundError(remedy="see access.list_roles", role=request.role)
     check_grantable(ctx.may, permissions, request.at)
     subject = await _subject_of(ctx, request.member)
     if not await store.delete_binding(ctx.tx, subject, request.role, request.at):
-        raise BindingNotFoundError
+        raise BindingNotFoundError(role=request.role, at=request.at, remedy=_SEE_BINDINGS)
+    if (request.role, request.at) == (ADMINISTRATOR, ROOT) and not await store.count_others(
+        ctx.tx, subject, ADMINISTRATOR, ROOT
+    ):
+        raise LastAdministratorError
     ctx.tx.on_commit(lambda: bindings.unbind(subject, request.role, request.at))
     ctx.emit(STREAM, RoleRevoked(subject=subject, role=request.role, at=request.at))
     return Binding(
@@ -213,6 +245,9 @@ async def define_role(ctx: Context, request: DefineRole) -> RoleView:
     Raises:
         GrantExceedsOwnError: permission_denied. You lack one of the permissions.
         RoleExistsError: already_exists. The name is taken.
+
+    Emits:
+        RoleDefined: once.
     """
     bindings = ctx.use(StoredBindings)
     check_permissions(request.permissions, ctx.known_permissions())
@@ -221,7 +256,7 @@ async def define_role(ctx: Context, request: DefineRole) -> RoleView:
         ctx.tx, request.name, request.permissions, request.summary, ctx.now_ms
     )
     if not is_new:
-        raise RoleExistsError
+        raise RoleExistsError(role=request.name, remedy="choose another name")
     ctx.tx.on_commit(lambda: bindings.define(request.name, request.permissions))
     ctx.emit(STREAM, RoleDefined(name=request.name, permissions=request.permissions))
     return RoleView(
@@ -297,12 +332,12 @@ async def _subject_of(ctx: Context, member: Id) -> str:
 
 
 async def _bind(ctx: Context, subject: str, role: str, at: str) -> Binding:
-    """Write a binding and make it act with the commit."""
+    """Write a binding and make it act with the commit; nothing if the house has it built in."""
     bindings = ctx.use(StoredBindings)
     binding = Binding(
         subject=subject, role=role, at=at, granted_by=ctx.actor, granted_at_ms=ctx.now_ms
     )
-    if await store.insert_binding(ctx.tx, binding):
+    if not bindings.is_built_in(subject, role, at) and await store.insert_binding(ctx.tx, binding):
         ctx.tx.on_commit(lambda: bindings.bind(subject, role, at))
         ctx.emit(STREAM, RoleGranted(subject=subject, role=role, at=at))
     return binding

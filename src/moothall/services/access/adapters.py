@@ -10,6 +10,9 @@ from moothall.ports.database import Transaction
 from moothall.services.access import store
 from moothall.services.access.rules import BindingIndex, merge_roles
 
+_ROOM = "room:"
+"""How the principals of rooms begin, and the roles that hold what each room needs."""
+
 MEMBER_ROLE = "member"
 """What every signed-in member holds in the whole hall; rooms add to it by their name plates."""
 
@@ -37,7 +40,16 @@ class StoredBindings(BindingIndex):
                 self.built_in[role.name] = role.permissions
                 self.summaries[role.name] = role.summary
         for name, service in services.items():
-            self.define(f"room:{name}", service.needs)
+            self.define(f"{_ROOM}{name}", service.needs)
+
+    def grantable(self, role: str) -> frozenset[str] | None:
+        """Return what ``role`` holds, or None if there is none that people could be given."""
+        return None if role.startswith(_ROOM) else self.permissions_of(role)
+
+    @staticmethod
+    def is_built_in(subject: str, role: str, path: str) -> bool:
+        """Tell whether the name plates make this binding, which nobody can change."""
+        return (subject, role, path) == (EVERYONE, MEMBER_ROLE, ROOT)
 
     async def load(self, tx: Transaction) -> None:
         """Read roles and bindings."""
@@ -45,10 +57,10 @@ class StoredBindings(BindingIndex):
         for role, permissions in merge_roles(self.built_in, defined).items():
             self.define(role, permissions)
         self.bind(EVERYONE, MEMBER_ROLE, ROOT)
-        for role in [name for name in self._roles if name.startswith("room:")]:
+        for role in [name for name in self._roles if name.startswith(_ROOM)]:
             self.bind(role, role, ROOT)
         for subject, role, path in await store.list_all_bindings(tx):
-            if self.permissions_of(role) is not None:
+            if self.grantable(role) is not None:
                 self.bind(subject, role, path)
 
 

@@ -23,18 +23,24 @@ class GrantExceedsOwnError(ActionError):
 
 
 class BindingNotFoundError(ActionError):
-    """The role is not bound there to this member."""
+    """The role is not bound there; ``details.remedy`` says where to look."""
 
     code = Code.NOT_FOUND
 
 
 class AdministrationClaimedError(ActionError):
-    """This hall has its first administrator already."""
+    """This hall has its first administrator already; ask an administrator for a role."""
+
+    code = Code.FAILED_PRECONDITION
+
+
+class LastAdministratorError(ActionError):
+    """Without this binding the hall would have no administrator; appoint another one first."""
 
     code = Code.FAILED_PRECONDITION
 
 
 class WrongSecretError(ActionError):
-    """This is not the one-time secret that the hall showed to its operator."""
+    """This is not the one-time secret that the hall showed to its operator at its last start."""
 
     code = Code.PERMISSION_DENIED

@@ -1,6 +1,6 @@
 """The index of bindings that answers every check, and the decisions about granting."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from moothall.action import EVERYONE
 from moothall.core.errors import InvalidArgumentError
@@ -73,13 +73,18 @@ def check_grantable(may: Callable[[str, str], bool], permissions: Iterable[str],
             )
 
 
-def check_permissions(wanted: Iterable[str], known: frozenset[str]) -> None:
+def check_permissions(wanted: Sequence[str], known: frozenset[str]) -> None:
     """Refuse permissions that no action demands; a misspelt one would grant nothing.
 
     Raises:
-        InvalidArgumentError: Names the first strange one and near matches.
+        InvalidArgumentError: Names the first strange one and near matches, or the first
+            that stands there twice.
     """
     for number, permission in enumerate(wanted):
+        if permission in wanted[:number]:
+            raise InvalidArgumentError(
+                f"permissions[{number}]", f"{permission} stands there twice", "leave one out"
+            )
         if permission not in known and permission != ALL_PERMISSIONS:
             near = near_matches(permission, known)
             remedy = f"did you mean {', '.join(near)}?" if near else "see list_roles"

@@ -3,7 +3,7 @@
 import json
 from typing import Protocol
 
-from moothall.action import Context
+from moothall.action import EVERYONE, Context
 from moothall.ports.audit import AuditRow
 from moothall.ports.database import Transaction
 from moothall.services.access.model import Binding
@@ -59,6 +59,17 @@ async def delete_binding(tx: Transaction, subject: str, role: str, path: str) ->
     """Take a binding away; False if there is none."""
     sql = "DELETE FROM access_binding WHERE subject = $1 AND path = $2 AND role = $3"
     return await tx.execute(sql, subject, path, role) == 1
+
+
+async def count_others(tx: Transaction, subject: str, role: str, path: str) -> int:
+    """Return how many members other than ``subject`` hold ``role`` right at ``path``."""
+    sql = """
+    SELECT count(*) FROM access_binding
+    WHERE role = $1 AND path = $2 AND subject <> $3 AND subject <> $4
+    """
+    row = await tx.fetch_one(sql, role, path, subject, EVERYONE)
+    assert row is not None, "a count is always a row"
+    return int(row[0])
 
 
 async def list_bindings(

@@ -21,6 +21,7 @@ from moothall.action import (
 )
 from moothall.action.token import sign_token
 from moothall.core.errors import InvalidArgumentError
+from moothall.core.ids import is_id
 from moothall.ports.hasher import PasswordHasher
 from moothall.ports.keyring import KeyRing
 from moothall.services.identity import store
@@ -40,6 +41,8 @@ from moothall.services.identity.rules import (
     check_name,
     check_password,
     decide_rotation,
+    find_key,
+    normalise_password,
 )
 
 STREAM = "identity"
@@ -147,7 +150,8 @@ async def register(ctx: Context, request: Register) -> Member:
     """Make an account with a name and a password.
 
     Args:
-        request.name: 1 to 32 letters, digits, '.', '_' and '-', in any script (RFC 8265).
+        request.name: 1 to 32 characters in any script (RFC 8265), with single spaces;
+            it begins and ends with a letter or digit.
         request.password: 8 to 256 characters of any kind.
 
     Raises:
@@ -157,14 +161,15 @@ async def register(ctx: Context, request: Register) -> Member:
         MemberRegistered: once.
     """
     name, key = check_name(request.name)
-    check_password(request.password, name)
+    password = normalise_password(request.password)
+    check_password(password, name)
 
     async def is_taken(step: Context) -> bool:
         return await store.has_name(step.tx, key)
 
     if await ctx.read(is_taken):
         raise NameTakenError(field="name", remedy="choose another name")
-    password_hash = await ctx.use(PasswordHasher).hash(request.password)
+    password_hash = await ctx.use(PasswordHasher).hash(password)
 
     async def insert(step: Context) -> Member:
         member = Member(member_id=step.new_id(), name=name, created_at_ms=step.now_ms)
@@ -186,19 +191,20 @@ async def register(ctx: Context, request: Register) -> Member:
 async def open_session(ctx: Context, request: OpenSession) -> OpenedSession:
     """Sign in: open a session by name and password.
 
-    An unknown name is answered like a wrong password, and takes as long.
+    An unknown name is answered like a wrong password, and takes as long; so is one that
+    nobody can have.
 
     Raises:
         WrongCredentialsError: unauthenticated. Name and password do not belong together.
     """
-    hasher = ctx.use(PasswordHasher)
-    _, key = check_name(request.name)
+    hasher, password = ctx.use(PasswordHasher), normalise_password(request.password)
+    key = find_key(request.name) or ""
     found = await ctx.read(lambda step: store.find_credentials(step.tx, key))
     known = None if found is None else found.password_hash
-    is_right = await hasher.verify(known, request.password)
+    is_right = await hasher.verify(known, password)
     if not is_right or found is None or known is None:
         raise WrongCredentialsError
-    renewed = await hasher.hash(request.password) if hasher.is_outdated(known) else None
+    renewed = await hasher.hash(password) if hasher.is_outdated(known) else None
 
     async def insert(step: Context) -> Session:
         if renewed is not None:
@@ -253,7 +259,7 @@ async def close_session(ctx: Context, request: CloseSession) -> SessionClosed:  
     """Sign out: end the session of this call; its tokens are refused from now on.
 
     Emits:
-        SessionEnded: once.
+        SessionEnded: once per session.
     """
     await _end(ctx, ctx.actor, ctx.session_id, "closed")
     return SessionClosed(session_id=ctx.session_id, ended_at_ms=ctx.now_ms)
@@ -290,13 +296,13 @@ async def find_member(ctx: Context, request: FindMember) -> Member:
     Raises:
         MemberNotFoundError: not_found. There is none.
     """
-    key = request.member
-    member = await store.find_member(ctx.tx, key)
+    member = None
+    if is_id(request.member):  # no name has the form of an id
+        member = await store.find_member(ctx.tx, request.member)
+    elif key := find_key(request.member):
+        member = await store.find_member_by_name(ctx.tx, key)
     if member is None:
-        _, key = check_name(request.member, "member")
-        member = await store.find_member(ctx.tx, key)
-    if member is None:
-        raise MemberNotFoundError(member=request.member, remedy="see list_members")
+        raise MemberNotFoundError(member=request.member, remedy="see identity.list_members")
     return member
 
 
@@ -308,9 +314,11 @@ async def find_member(ctx: Context, request: FindMember) -> Member:
 )
 async def list_members(ctx: Context, request: ListMembers) -> MemberPage:
     """List members by name, by pages."""
-    members = await store.list_members(ctx.tx, request.after.casefold(), request.limit)
-    is_last = len(members) < request.limit
-    return MemberPage(members=members, next=None if is_last else members[-1].name)
+    found = await store.list_members(ctx.tx, request.after, request.limit)
+    is_last = len(found) < request.limit
+    return MemberPage(
+        members=[member for _, member in found], next=None if is_last else found[-1][0]
+    )
 
 
 @action(
@@ -350,7 +358,7 @@ async def add_members(ctx: Context, request: AddMembers) -> AddedMembers:
             reason, remedy = str(error.details["reason"]), str(error.details.get("remedy", ""))
             refused.append(RefusedName(number=number, reason=reason, remedy=remedy))
             continue
-        member = await store.find_member(ctx.tx, key)
+        member = await store.find_member_by_name(ctx.tx, key)
         if member is None:
             member = Member(member_id=ctx.new_id(), name=name, created_at_ms=ctx.now_ms)
             await store.insert_member(ctx.tx, member, key, None)
@@ -384,7 +392,8 @@ async def _rotate(step: Context, token: RefreshToken) -> Session | None:
 
 async def _end(ctx: Context, member_id: str, session_id: str, reason: str) -> None:
     """End a session, and refuse its tokens as soon as that is durable."""
-    await store.update_ended(ctx.tx, session_id, ctx.now_ms)
+    if not await store.update_ended(ctx.tx, session_id, ctx.now_ms):
+        return  # two calls ended it in the same moment
     ended, now_ms = ctx.use(EndedSessions), ctx.now_ms
     ctx.tx.on_commit(lambda: ended.add(session_id, now_ms))
     ctx.emit(STREAM, SessionEnded(member_id=member_id, session_id=session_id, reason=reason))

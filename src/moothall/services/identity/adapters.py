@@ -20,7 +20,7 @@ from joserfc.jwk import OKPKey
 from moothall.action import Resources
 from moothall.action.token import LIFE_SECONDS
 from moothall.core.errors import ConfigurationError, OverloadedError
-from moothall.core.units import MINUTE_MS, SECOND_MS
+from moothall.core.units import HOUR_MS, SECOND_MS
 from moothall.ports.clock import Clock
 from moothall.ports.database import Transaction
 from moothall.ports.entropy import Entropy
@@ -39,7 +39,8 @@ HASH_LANES = 1
 HASHES_WAITING_MAX = 64
 """Passwords that may wait for the pool: about a second of work on two cores."""
 
-_ENDED_KEPT_MS = LIFE_SECONDS * SECOND_MS + MINUTE_MS
+_ENDED_KEPT_MS = LIFE_SECONDS * SECOND_MS + HOUR_MS
+"""An hour longer than tokens live, because the clock may be set in between."""
 _ENDED_SWEPT_AT = 10_000
 
 

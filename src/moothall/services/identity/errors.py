@@ -11,7 +11,7 @@ class NameTakenError(ActionError):
 
 
 class WrongCredentialsError(ActionError):
-    """Name and password do not belong together."""
+    """Name and password do not belong together; check both and try again."""
 
     code = Code.UNAUTHENTICATED
 

@@ -2,6 +2,7 @@
 
 from enum import Enum, auto
 from typing import NamedTuple
+from unicodedata import category, normalize
 
 from precis_i18n import get_profile
 
@@ -43,19 +44,42 @@ def check_name(name: str, field: str = "name") -> tuple[str, str]:
         reason = "the name has a character that a name cannot hold"
         remedy = "use letters, digits, spaces, '.', '_' and '-'"
         raise InvalidArgumentError(field, reason, remedy) from None
-    if not 1 <= len(shown) <= NAME_LENGTH_MAX or not shown.isprintable():
-        reason = f"a name has 1 to {NAME_LENGTH_MAX} characters"
+    if not shown:
+        raise InvalidArgumentError(field, "the name is empty", "give 1 to 32 characters")
+    if len(shown) > NAME_LENGTH_MAX:
+        reason = f"a name has at most {NAME_LENGTH_MAX} characters"
         raise InvalidArgumentError(field, reason, "choose a shorter name")
-    if "/" in shown or ":" in shown or not (shown[0].isalnum() and shown[-1].isalnum()):
-        reason = "a name begins and ends with a letter or digit and holds no '/' or ':'"
+    if not (_is_of_word(shown[0]) and _is_of_word(shown[-1])):
+        reason = "a name begins and ends with a letter or digit"
         raise InvalidArgumentError(field, reason, "choose another name")
+    if not shown.isprintable():  # joiners, which RFC 5892 lets stand in some scripts
+        raise InvalidArgumentError(field, "a name holds nothing invisible", "type it anew")
+    if "/" in shown or ":" in shown:
+        raise InvalidArgumentError(field, "a name holds no '/' and no ':'", "choose another name")
     if key in RESERVED_NAMES or is_id(key):
         raise InvalidArgumentError(field, "this name is reserved", "choose another name")
     return shown, key
 
 
+def find_key(name: str) -> str | None:
+    """Return the key of a name that somebody looks for, or None if nobody can have it."""
+    try:
+        return check_name(name)[1]
+    except InvalidArgumentError:
+        return None
+
+
+def normalise_password(password: str) -> str:
+    """Return the one spelling of a password that keyboards of all systems agree on (NFC).
+
+    RFC 8265, section 4.2.2; without it the same keys pressed on another machine can be
+    another password. Nothing else is changed.
+    """
+    return normalize("NFC", password)
+
+
 def check_password(password: str, name: str) -> None:
-    """Refuse a password that is too short, too long, or the name.
+    """Refuse a normalised password that is too short, too long, or the name.
 
     There are no rules of composition (NIST SP 800-63B, 3.1.1.2).
 
@@ -64,9 +88,15 @@ def check_password(password: str, name: str) -> None:
     """
     if not PASSWORD_LENGTH_MIN <= len(password) <= PASSWORD_LENGTH_MAX:
         reason = f"a password has {PASSWORD_LENGTH_MIN} to {PASSWORD_LENGTH_MAX} characters"
-        raise InvalidArgumentError("password", reason, "a few words in a row are easy to keep")
+        remedy = "choose a few words in a row; they are easy to keep in mind"
+        raise InvalidArgumentError("password", reason, remedy)
     if password.casefold() == name.casefold():
         raise InvalidArgumentError("password", "the password is the name", "choose another one")
+
+
+def _is_of_word(character: str) -> bool:
+    """Tell whether a word can begin or end so: many scripts end words in a vowel sign."""
+    return category(character)[0] in "LMN"
 
 
 class Rotation(Enum):
@@ -95,7 +125,8 @@ def decide_rotation(session: Session | None, token: RefreshToken, now_ms: int) -
         return Rotation.REFUSE
     if token.generation == session.generation:
         return Rotation.ROTATE
-    is_graced = now_ms - session.rotated_at_ms <= REFRESH_GRACE_MS
+    # Both ways, because the clock may have been set back since.
+    is_graced = abs(now_ms - session.rotated_at_ms) <= REFRESH_GRACE_MS
     if token.generation == session.generation - 1 and is_graced:
         return Rotation.REPEAT
     return Rotation.END

@@ -2,11 +2,12 @@
 
 import json
 
-from moothall.core.ids import is_id
 from moothall.ports.database import Row, Transaction
 from moothall.services.identity.model import Credentials, Member, Session
 
 _MEMBER = "member_id, name, created_at_ms"
+_FIND_BY_ID = f"SELECT {_MEMBER} FROM identity_member WHERE member_id = $1"
+_FIND_BY_NAME = f"SELECT {_MEMBER} FROM identity_member WHERE name_key = $1"
 
 
 async def insert_member(
@@ -46,20 +47,25 @@ async def update_password_hash(
     await tx.execute(sql, new_hash, member_id, old_hash)
 
 
-async def find_member(tx: Transaction, name_key: str) -> Member | None:
-    """Return a member by id or by the key of the name; no name has the form of an id."""
-    column = "member_id" if is_id(name_key) else "name_key"
-    sql = f"SELECT {_MEMBER} FROM identity_member WHERE {column} = $1"
-    row = await tx.fetch_one(sql, name_key)
+async def find_member(tx: Transaction, member_id: str) -> Member | None:
+    """Return a member by id."""
+    row = await tx.fetch_one(_FIND_BY_ID, member_id)
     return None if row is None else _member(row)
 
 
-async def list_members(tx: Transaction, after: str, limit: int) -> list[Member]:
-    """Return members by the key of their names, after ``after``."""
+async def find_member_by_name(tx: Transaction, name_key: str) -> Member | None:
+    """Return a member by the key of the name."""
+    row = await tx.fetch_one(_FIND_BY_NAME, name_key)
+    return None if row is None else _member(row)
+
+
+async def list_members(tx: Transaction, after: str, limit: int) -> list[tuple[str, Member]]:
+    """Return the keys of names and their members, in the keys' order, after ``after``."""
     sql = f"""
-    SELECT {_MEMBER} FROM identity_member WHERE name_key > $1 ORDER BY name_key LIMIT $2
+    SELECT {_MEMBER}, name_key FROM identity_member
+    WHERE name_key > $1 ORDER BY name_key LIMIT $2
     """
-    return [_member(row) for row in await tx.fetch_all(sql, after, limit)]
+    return [(row[3], _member(row)) for row in await tx.fetch_all(sql, after, limit)]
 
 
 async def list_members_by_id(tx: Transaction, member_ids: list[str]) -> list[Member]:
@@ -107,12 +113,12 @@ async def update_generation(tx: Transaction, session_id: str, generation: int, n
     await tx.execute(sql, generation, now_ms, session_id)
 
 
-async def update_ended(tx: Transaction, session_id: str, now_ms: int) -> None:
-    """End a session."""
+async def update_ended(tx: Transaction, session_id: str, now_ms: int) -> bool:
+    """End a session; False if it is over already."""
     sql = """
     UPDATE identity_session SET ended_at_ms = $1 WHERE session_id = $2 AND ended_at_ms IS NULL
     """
-    await tx.execute(sql, now_ms, session_id)
+    return await tx.execute(sql, now_ms, session_id) == 1
 
 
 async def list_ended(tx: Transaction, since_ms: int) -> list[tuple[str, int]]:

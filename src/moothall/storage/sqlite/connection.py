@@ -1,14 +1,10 @@
-"""How the file is opened, and what its errors mean."""
+"""How the file is opened."""
 
-import re
-from functools import lru_cache
 from pathlib import Path
 
 import apsw
 
-from moothall.core.errors import ActionError, StorageUnavailableError
-
-_BARE = re.compile(r"\$(\d+)")
+from moothall.core.errors import ConfigurationError
 
 _ALWAYS = """
 PRAGMA foreign_keys = ON;
@@ -17,61 +13,60 @@ PRAGMA temp_store = MEMORY;
 PRAGMA cache_size = -32768;
 """
 
+# The two `fullfsync` matter on macOS only, where a plain fsync leaves the drive's cache alone.
 _WRITER = """
-PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
+PRAGMA fullfsync = ON;
+PRAGMA checkpoint_fullfsync = ON;
 PRAGMA wal_autocheckpoint = 0;
 PRAGMA journal_size_limit = 67108864;
 """
 
-BUSY_TIMEOUT_MS = 5_000
+OPEN_TIMEOUT_MS = 5_000
+"""How long opening waits for another process that is about to leave the file."""
 
 
-@lru_cache(maxsize=4_096)
-def rewrite_parameters(sql: str) -> str:
-    """Turn ``$1`` into ``?1``; SQLite numbers a bare ``$1`` by first appearance instead."""
-    return _BARE.sub(r"?\1", sql)
+def open_writer(path: Path, vfs: str | None = None) -> apsw.Connection:
+    """Open a connection whose commits return after the log is synced.
 
+    Args:
+        path: The file; made if there is none.
+        vfs: Name of the layer between SQLite and the disk, to simulate faults.
 
-def open_writer(path: Path) -> apsw.Connection:
-    """Open the one connection that writes; a commit returns after the log is synced."""
-    connection = apsw.Connection(str(path))
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    connection.execute(_ALWAYS)
-    connection.execute(_WRITER)
+    Raises:
+        ConfigurationError: The file cannot be opened, or its disk cannot do what is needed.
+    """
+    try:
+        connection = apsw.Connection(str(path), vfs=vfs)
+    except apsw.Error as error:
+        raise _unusable(path, error) from error
+    try:
+        connection.set_busy_timeout(OPEN_TIMEOUT_MS)
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchall()[0][0]
+        if mode != "wal":
+            raise ConfigurationError(
+                f"{path}: this file system cannot keep a write-ahead log; use a local disk"
+            )
+        connection.execute(_ALWAYS)
+        connection.execute(_WRITER)
+    except apsw.Error as error:
+        connection.close()
+        raise _unusable(path, error) from error
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
-def open_reader(path: Path) -> apsw.Connection:
+def open_reader(path: Path, vfs: str | None = None) -> apsw.Connection:
     """Open a connection that can only read."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
+    connection.set_busy_timeout(OPEN_TIMEOUT_MS)
     connection.execute(_ALWAYS)
     connection.execute("PRAGMA query_only = ON")
     return connection
 
 
-def is_sync_failure(error: BaseException) -> bool:
-    """Tell whether the disk failed to sync: what it holds now is unknown (see fsyncgate).
-
-    The pages may be marked clean though they never reached the disk, so neither trying
-    again nor going on is safe; only a restart reads what is really there.
-    """
-    return isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) in {
-        apsw.SQLITE_IOERR_FSYNC,
-        apsw.SQLITE_IOERR_DIR_FSYNC,
-    }
-
-
-def translate(error: apsw.Error) -> Exception:
-    """Return what the pipeline makes of a driver's error; a bug stays what it is."""
-    if isinstance(error, apsw.FullError):
-        return StorageUnavailableError("the disk is full", remedy="try again later")
-    if isinstance(error, apsw.ReadOnlyError | apsw.IOError | apsw.BusyError | apsw.CantOpenError):
-        return StorageUnavailableError("the disk cannot be written", remedy="try again later")
-    return error
-
-
-def is_expected(error: BaseException) -> bool:
-    """Tell whether ``error`` is an ordinary end of a call rather than a fault."""
-    return isinstance(error, ActionError)
+def _unusable(path: Path, error: apsw.Error) -> ConfigurationError:
+    """Return what the operator is told."""
+    return ConfigurationError(f"{path}: cannot be opened as a database: {error}")

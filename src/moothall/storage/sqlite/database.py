@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from moothall.ports.database import Transaction
+from moothall.storage.sqlite.bounds import SqliteBounds
 from moothall.storage.sqlite.checkpoint import Checkpointer
 from moothall.storage.sqlite.connection import open_writer
 from moothall.storage.sqlite.reader import Reader
@@ -26,12 +27,34 @@ class SqliteDatabase:
 
     @classmethod
     def open(
-        cls, path: Path, *, on_sync_failure: Callable[[BaseException], None]
+        cls,
+        path: Path,
+        *,
+        on_sync_failure: Callable[[BaseException], None],
+        bounds: SqliteBounds | None = None,
+        vfs: str | None = None,
     ) -> "SqliteDatabase":
-        """Open or create the file at ``path``."""
-        connection = open_writer(path)
-        writer = Writer(connection, on_sync_failure=on_sync_failure)
-        return cls(writer, Reader(path), Checkpointer(path, connection, writer))
+        """Open or create the file at ``path``.
+
+        Args:
+            path: The file; its folder exists.
+            on_sync_failure: Called when the disk can no longer be trusted; ends the process.
+                Should it return, every later write is refused.
+            bounds: Instead of the defaults, in tests.
+            vfs: Name of an apsw VFS instead of the system's, in tests.
+
+        Raises:
+            ConfigurationError: The file cannot be opened, or is no database.
+        """
+        bounds = bounds or SqliteBounds()
+        connection = open_writer(path, vfs)
+        try:
+            reader = Reader(path, bounds, vfs)
+        except BaseException:
+            connection.close()
+            raise
+        writer = Writer(connection, bounds, on_sync_failure=on_sync_failure)
+        return cls(writer, reader, Checkpointer(path, writer, reader, bounds, vfs))
 
     async def read(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run ``work`` on a snapshot."""
@@ -43,7 +66,9 @@ class SqliteDatabase:
         return result
 
     async def close(self) -> None:
-        """Finish what waits and close the file."""
+        """Finish what waits and close the file; later calls are refused."""
+        # The writer's connection goes last: whoever is last moves the log into the file.
+        await self._writer.drain()
         await self._checkpointer.close()
+        await self._reader.close()
         await self._writer.close()
-        self._reader.close()

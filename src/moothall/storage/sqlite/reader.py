@@ -8,24 +8,28 @@ again on a reader thread, where it may take 5 s.
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
 
 import apsw
 
-from moothall.core.errors import DeadlineExceededError
-from moothall.storage.sqlite.connection import open_reader, translate
+from moothall.core.errors import DeadlineExceededError, OverloadedError
+from moothall.storage.sqlite.bounds import SqliteBounds
+from moothall.storage.sqlite.connection import open_reader
+from moothall.storage.sqlite.failure import translate_read
 from moothall.storage.sqlite.transaction import SqliteTransaction, drive
 
 T = TypeVar("T")
 
-INLINE_SECONDS_MAX = 0.001
-THREAD_SECONDS_MAX = 5.0
 THREADS = 2
-PROGRESS_STEPS = 1_000
+
+INLINE_STEPS = 1_000
 """Virtual machine steps between two looks at the clock; about 20 µs."""
+
+THREAD_STEPS = 100_000
+"""The same on a thread, about 2 ms: each look must wait for the interpreter's lock."""
 
 Work = Callable[[SqliteTransaction], Awaitable[T]]
 
@@ -33,19 +37,21 @@ Work = Callable[[SqliteTransaction], Awaitable[T]]
 class _Snapshots:
     """One read-only connection with a time limit for what runs on it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, vfs: str | None, steps: int) -> None:
         self._end = 0.0
-        self.connection = open_reader(path)
-        self.connection.set_progress_handler(self._is_late, PROGRESS_STEPS)
+        self.connection = open_reader(path, vfs)
+        self.connection.set_progress_handler(self._is_late, steps)
 
-    def run(self, work: Work[T], seconds: float) -> T:
-        """Run ``work`` on the state of this moment."""
+    def run(self, work: Work[T], end: float) -> T:
+        """Run ``work`` on one state of the data, until ``end`` at most."""
         connection = self.connection
-        self._end = perf_counter() + seconds
+        self._end = end
         connection.execute("BEGIN")
+        tx = SqliteTransaction(connection)
         try:
-            return drive(work(SqliteTransaction(connection)))
+            return drive(work(tx))
         finally:
+            tx.end()
             self._end = float("inf")
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -57,44 +63,93 @@ class _Snapshots:
 class Reader:
     """Runs reads; lives on the loop's thread and owns the reader threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, bounds: SqliteBounds, vfs: str | None = None) -> None:
         """Read the file at ``path``, which exists."""
         self._path = path
-        self._inline = _Snapshots(path)
+        self._vfs = vfs
+        self._inline_seconds_max = bounds.read_seconds_inline_max
+        self._bounds = bounds
+        self._inline = _Snapshots(path, vfs, INLINE_STEPS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="moothall-read")
         self._local = threading.local()
         self._opened: list[_Snapshots] = []
+        self._waiting = 0
+        self._running = 0
+        self._none_runs = asyncio.Event()
+        self._none_runs.set()
+        self._may_start = asyncio.Event()
+        self._may_start.set()
 
     async def run(self, work: Work[T]) -> T:
         """Run ``work`` on a snapshot.
 
         Raises:
             DeadlineExceededError: It took longer than 5 s.
+            OverloadedError: Too many long reads run or wait already.
+            StorageUnavailableError: The disk cannot be read.
         """
         try:
-            return self._inline.run(work, INLINE_SECONDS_MAX)
+            return self._inline.run(work, perf_counter() + self._inline_seconds_max)
         except apsw.InterruptError:
             pass
         except apsw.Error as error:
-            raise translate(error) from error
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._threads, self._run_on_thread, work)
-        except apsw.InterruptError:
-            raise DeadlineExceededError("the read took longer than 5 s") from None
-        except apsw.Error as error:
-            raise translate(error) from error
+            raise translate_read(error) from error
+        return await self._run_long(work)
 
-    def close(self) -> None:
+    async def pause(self) -> None:
+        """Return when no long read runs, and start none until :meth:`resume`."""
+        self._may_start.clear()
+        await self._none_runs.wait()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._may_start.set()
+
+    async def close(self) -> None:
         """Wait for the reads that run and close the connections."""
-        self._threads.shutdown()
+        await asyncio.to_thread(self._threads.shutdown)
         for snapshots in (self._inline, *self._opened):
             snapshots.connection.close()
 
-    def _run_on_thread(self, work: Work[T]) -> T:
+    async def _run_long(self, work: Work[T]) -> T:
+        """Run ``work`` on a reader thread, as soon as one is free."""
+        seconds = self._bounds.read_seconds_max
+        end = perf_counter() + seconds
+        if self._waiting >= self._bounds.reads_waiting_max:
+            raise OverloadedError("too many long reads are waiting", retry_after_ms=1_000)
+        self._waiting += 1
+        try:
+            await self._may_start.wait()
+            return await asyncio.wrap_future(self._submit(work, end))
+        except apsw.InterruptError:
+            raise DeadlineExceededError(f"the read took longer than {seconds:g} s") from None
+        except apsw.Error as error:
+            raise translate_read(error) from error
+        finally:
+            self._waiting -= 1
+
+    def _submit(self, work: Work[T], end: float) -> "Future[T]":
+        """Give ``work`` to the threads; it counts as running until it has really ended.
+
+        A caller may leave before that, which stops the waiting and not the thread.
+        """
+        loop = asyncio.get_running_loop()
+        future = self._threads.submit(self._run_on_thread, work, end)
+        self._running += 1
+        self._none_runs.clear()
+        future.add_done_callback(lambda _done: loop.call_soon_threadsafe(self._ended))
+        return future
+
+    def _ended(self) -> None:
+        """Count a long read that has ended."""
+        self._running -= 1
+        if self._running == 0:
+            self._none_runs.set()
+
+    def _run_on_thread(self, work: Work[T], end: float) -> T:
         """Run ``work`` on this thread's own connection."""
         snapshots = getattr(self._local, "snapshots", None)
         if snapshots is None:
-            snapshots = self._local.snapshots = _Snapshots(self._path)
+            snapshots = self._local.snapshots = _Snapshots(self._path, self._vfs, THREAD_STEPS)
             self._opened.append(snapshots)
-        return snapshots.run(work, THREAD_SECONDS_MAX)
+        return snapshots.run(work, end)

@@ -1,18 +1,20 @@
 """One call's view of the file; and how a coroutine is run that must never suspend."""
 
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import CoroutineType
+from typing import Any, NoReturn, TypeVar
 
 import apsw
 
 from moothall.ports.database import Row
-from moothall.storage.sqlite.connection import rewrite_parameters
+from moothall.storage.errors import SuspendedError, TransactionEndedError
+from moothall.storage.sqlite.parameters import rewrite_parameters
 
 T = TypeVar("T")
 
-
-class SuspendedError(RuntimeError):
-    """A handler awaited something else than its transaction."""
+_ASYNCIO = str(Path(asyncio.__file__).parent)
 
 
 class SqliteTransaction:
@@ -23,14 +25,14 @@ class SqliteTransaction:
     def __init__(self, connection: apsw.Connection) -> None:
         """Work on ``connection``, which is inside a transaction."""
         self._connection = connection
-        self._execute = connection.execute
+        self._execute: Callable[..., Any] = connection.execute
         self._depth = 0
         self.hooks: list[Callable[[], None]] = []
 
     async def fetch_one(self, sql: str, *params: Any) -> Row | None:
         """Return the first row, or None."""
         # Running the cursor to its end is what completes a statement with RETURNING.
-        rows = self._execute(rewrite_parameters(sql), params).fetchall()
+        rows: list[Row] = self._execute(rewrite_parameters(sql), params).fetchall()
         return rows[0] if rows else None
 
     async def fetch_all(self, sql: str, *params: Any) -> list[Row]:
@@ -74,6 +76,15 @@ class SqliteTransaction:
         """Call ``hook`` after the commit."""
         self.hooks.append(hook)
 
+    def end(self) -> None:
+        """Refuse whatever is still asked of this transaction: the next call may have begun."""
+        self._execute = _refuse
+
+
+def _refuse(*_arguments: object) -> NoReturn:
+    """Answer whoever kept a transaction for later."""
+    raise TransactionEndedError("this transaction is over; a task cannot take it along")
+
 
 def drive(awaitable: Awaitable[T]) -> T:
     """Run a coroutine to its end at once.
@@ -82,24 +93,30 @@ def drive(awaitable: Awaitable[T]) -> T:
         SuspendedError: It awaited something that is not ready, such as a timer or the
             network, which would hold up every other call; the message names the line.
     """
-    coroutine: Coroutine[Any, Any, T] = awaitable  # type: ignore[assignment]
+    coroutine: Any = awaitable if type(awaitable) is CoroutineType else awaitable.__await__()
     try:
         coroutine.send(None)
     except StopIteration as stop:
         result: T = stop.value
         return result
-    where = _line_of(coroutine)
-    coroutine.close()
-    msg = f"{where}: a READ or WRITE may await only its transaction; make it a FLOW"
-    raise SuspendedError(msg)
+    lines = _lines_of(coroutine)
+    error = SuspendedError(
+        f"{lines[0]}: a READ or WRITE may await only its transaction; make it a FLOW"
+        + "".join(f"\n  awaited by {line}" for line in lines[1:])
+    )
+    try:
+        coroutine.close()
+    except Exception as at_close:  # noqa: BLE001 - its author reads both
+        raise error from at_close
+    raise error
 
 
-def _line_of(coroutine: Any) -> str:
-    """Return file and line at which the innermost Python coroutine is suspended."""
-    where = "unknown"
-    while coroutine is not None:
-        frame = getattr(coroutine, "cr_frame", None)
-        if frame is not None:
-            where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        coroutine = getattr(coroutine, "cr_await", None)
-    return where
+def _lines_of(awaited: Any) -> list[str]:
+    """Return where a coroutine is suspended, innermost first, without the lines of asyncio."""
+    lines: list[str] = []
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
+        if frame is not None and not frame.f_code.co_filename.startswith(_ASYNCIO):
+            lines.insert(0, f"{frame.f_code.co_filename}:{frame.f_lineno}")
+        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+    return lines or ["a future"]

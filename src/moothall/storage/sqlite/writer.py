@@ -6,10 +6,15 @@ all of them durable, and only then is any of them answered.
 
 A statement can end the whole transaction (a full disk does), and a COMMIT can fail for
 what one call did (a deferred constraint). Then nothing of the batch counts, and its
-calls are run again, one per commit: the guilty one fails alone.
+calls are run again, one per commit: the guilty one fails alone. While calls run, every
+commit is refused, so a call whose transaction has ended under it cannot write outside of
+one, and none can make its neighbours durable before their time.
 
 Where a sync is slow, the COMMIT alone leaves the loop's thread; where it is fast, the
 two thread changes would cost more than they save. The writer decides by what it measures.
+
+Whoever edits this file: :meth:`Writer._run_job` is paid by every write; and an exception
+that leaves a callback of the loop would leave every caller waiting for ever.
 """
 
 import asyncio
@@ -20,20 +25,20 @@ from time import perf_counter
 from typing import Any
 
 import apsw
+import structlog
 
-from moothall.core.errors import OverloadedError
-from moothall.storage.sqlite.connection import is_sync_failure, translate
+from moothall.core.errors import OverloadedError, StorageUnavailableError
+from moothall.storage.sqlite.bounds import SqliteBounds
+from moothall.storage.sqlite.failure import is_sync_failure, translate_write
 from moothall.storage.sqlite.transaction import SqliteTransaction, drive
 
-BATCH_CALLS_MAX = 256
-BATCH_SECONDS_MAX = 0.005
-QUEUE_CALLS_MAX = 20_000
-COMMIT_SECONDS_INLINE_MAX = 0.002
-"""A COMMIT that takes longer than this, on average, is given to another thread."""
+LOCK_RETRY_SECONDS = 0.005
 
 _AVERAGE_WEIGHT = 0.1
 
 Work = Callable[[SqliteTransaction], Awaitable[Any]]
+
+_log = structlog.get_logger("moothall.writer")
 
 
 class Job:
@@ -60,36 +65,68 @@ class Job:
 
 
 class Writer:
-    """Owns the connection that writes. Lives on the loop's thread."""
+    """Owns the connection that writes. Lives on the loop's thread.
+
+    Attributes:
+        log_pages: Length of the log after the last commit, in pages.
+        on_batch: Called after each batch.
+    """
 
     def __init__(
-        self, connection: apsw.Connection, *, on_sync_failure: Callable[[BaseException], None]
+        self,
+        connection: apsw.Connection,
+        bounds: SqliteBounds,
+        *,
+        on_sync_failure: Callable[[BaseException], None],
     ) -> None:
         """Write through ``connection``; call ``on_sync_failure`` if the disk cannot be trusted."""
         self._connection = connection
+        self._bounds = bounds
         self._on_sync_failure = on_sync_failure
         self._queue: deque[Job] = deque()
+        self._alone: deque[Job] = deque()
+        """Calls of a batch that was rolled back, to be run one per commit before all others."""
         self._is_busy = False
         self._is_paused = False
+        self._refusal = ""
+        """Why no write is accepted any more, if so."""
+        self._is_distrusted = False
+        self._is_failing = False
+        self._locked_until = 0.0
         self._commit_seconds = 0.0
+        self._has_written = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="moothall-commit")
         self._idle = asyncio.Event()
         self._idle.set()
+        self.log_pages = 0
         self.on_batch: Callable[[], None] = lambda: None
+        # Another program that holds the lock must not stop the loop; see `_wait_for_lock`.
+        connection.set_busy_timeout(0)
+        connection.set_wal_hook(self._note)
 
     async def run(self, work: Work) -> Any:
         """Run ``work`` in the next batch and return its result once it is durable.
 
         Raises:
             OverloadedError: Too many calls wait already.
+            StorageUnavailableError: The disk is full, cannot be written or cannot be trusted.
         """
-        if len(self._queue) >= QUEUE_CALLS_MAX:
+        if self._refusal:
+            raise StorageUnavailableError(self._refusal)
+        if len(self._queue) >= self._bounds.queue_calls_max:
             raise OverloadedError("too many writes are waiting", retry_after_ms=1_000)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         self._queue.append(Job(work, future))
         self._wake(loop)
         return await future
+
+    def distrust(self, error: BaseException) -> None:
+        """Stop for good: a sync has failed, so nothing more can be promised."""
+        self._refusal = "the disk failed to sync"
+        self._is_distrusted = True
+        self._on_sync_failure(error)
+        self._fail(self._take_all(), error)
 
     async def pause(self) -> None:
         """Return when no batch runs, and start none until :meth:`resume`."""
@@ -103,145 +140,205 @@ class Writer:
         self._is_paused = False
         self._wake(asyncio.get_running_loop())
 
-    async def close(self) -> None:
-        """Finish what waits, then close the connection."""
-        while self._queue or self._is_busy:
+    async def drain(self) -> None:
+        """Accept nothing more and finish what waits."""
+        self._refusal = self._refusal or "the database is closing"
+        while self._is_busy or self._queue or self._alone:
             self._idle.clear()
             await self._idle.wait()
+
+    async def close(self) -> None:
+        """Finish what waits, then close the connection, which moves the log into the file."""
+        await self.drain()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.close)
         self._thread.shutdown()
-        self._connection.close()
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start a batch in this round of the loop, after all calls that are ready now."""
-        if self._queue and not self._is_busy and not self._is_paused:
+        if not self._is_busy and not self._is_paused and (self._queue or self._alone):
             self._is_busy = True
             loop.call_soon(self._run_batch, loop)
 
     def _run_batch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run what waits and commit it."""
+        connection = self._connection
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            connection.execute("BEGIN IMMEDIATE")
         except apsw.Error as error:
-            self._fail(self._take_all(), error)
-            self._done(loop)
+            self._not_begun(loop, error)
             return
-        jobs, is_whole = self._run_jobs()
-        if not is_whole:
-            self._run_alone(jobs)
+        self._locked_until = 0.0
+        connection.set_commit_hook(_refuse_commit)
+        jobs = self._run_jobs()
+        connection.set_commit_hook(None)
+        if not connection.in_transaction:
+            self._poisoned(jobs, None)
             self._done(loop)
-        elif self._commit_seconds <= COMMIT_SECONDS_INLINE_MAX:
+        elif self._commit_seconds <= self._bounds.commit_seconds_inline_max:
             self._committed(loop, jobs, self._commit())
         else:
             future = loop.run_in_executor(self._thread, self._commit)
             future.add_done_callback(lambda done: self._committed(loop, jobs, done.result()))
 
-    def _run_jobs(self) -> tuple[list[Job], bool]:
-        """Run jobs from the queue; tell whether the transaction still stands after them."""
+    def _run_jobs(self) -> list[Job]:
+        """Run jobs while the transaction stands, and return those that ran."""
         jobs: list[Job] = []
-        end = perf_counter() + BATCH_SECONDS_MAX
-        queue = self._queue
-        while queue and len(jobs) < BATCH_CALLS_MAX:
+        end = perf_counter() + self._bounds.batch_seconds_max
+        queue, calls_max = self._queue, self._bounds.batch_calls_max
+        if self._alone:
+            queue, calls_max = self._alone, 1
+        while queue and len(jobs) < calls_max:
             job = queue.popleft()
             if job.future.cancelled():
                 continue
             jobs.append(job)
             self._run_job(job)
-            if not self._connection.in_transaction:
-                return jobs, False
-            if perf_counter() > end:
+            if not self._connection.in_transaction or perf_counter() > end:
                 break
-        return jobs, True
+        return jobs
 
     def _run_job(self, job: Job) -> None:
         """Run one job in its savepoint; an error undoes it and is kept for its caller."""
         execute = self._connection.execute
         tx = SqliteTransaction(self._connection)
         job.result, job.error, job.hooks = None, None, []
-        execute("SAVEPOINT call")
         try:
+            execute("SAVEPOINT call")
             job.result = drive(job.work(tx))
             execute("RELEASE call")
             job.hooks = tx.hooks
         except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to this caller
-            job.error = translate(error) if isinstance(error, apsw.Error) else error
+            self._undo(job, error)
+        tx.end()
+
+    def _undo(self, job: Job, error: BaseException) -> None:
+        """Undo what a job did; if that cannot be done alone, end the transaction."""
+        job.error = translate_write(error)
+        try:
             if self._connection.in_transaction:
-                execute("ROLLBACK TO call")
-                execute("RELEASE call")
-            if is_sync_failure(error):
-                self._on_sync_failure(error)
+                self._connection.execute("ROLLBACK TO call")
+                self._connection.execute("RELEASE call")
+        except apsw.Error:
+            # The call has ended its own savepoint: it can no longer be told from its neighbours.
+            self._roll_back()
+        if is_sync_failure(error):
+            self._roll_back()
+            self.distrust(error)
 
     def _commit(self) -> apsw.Error | None:
         """Make the batch durable; return what went wrong instead of raising it."""
+        self._has_written = False
         start = perf_counter()
         try:
             self._connection.execute("COMMIT")
         except apsw.Error as error:
             return error
-        finally:
+        if self._has_written:
             seconds = perf_counter() - start
             self._commit_seconds += _AVERAGE_WEIGHT * (seconds - self._commit_seconds)
         return None
 
+    def _note(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        """Take note of a commit that wrote something (maybe on the other thread)."""
+        self.log_pages = pages
+        self._has_written = True
+        return apsw.SQLITE_OK
+
     def _committed(
         self, loop: asyncio.AbstractEventLoop, jobs: list[Job], error: apsw.Error | None
     ) -> None:
-        """Answer the batch, or run it again call by call."""
-        if error is None:
+        """Answer the batch, or have it run again call by call."""
+        if error is not None:
+            if is_sync_failure(error):
+                self.distrust(error)
+            self._poisoned(jobs, error)
+        else:
             for job in jobs:
-                for hook in job.hooks:
-                    hook()
+                if job.hooks:
+                    _run_hooks(job.hooks)
             for job in jobs:
                 job.settle()
-        elif is_sync_failure(error):
-            self._on_sync_failure(error)
-            self._fail(jobs, error)
-        else:
-            self._roll_back()
-            self._run_alone(jobs)
+            if self._is_failing and self._has_written:
+                self._is_failing = False
+                _log.info("the database can be written again")
         self._done(loop)
 
-    def _run_alone(self, jobs: list[Job]) -> None:
-        """Run each job in a commit of its own, so that none poisons its neighbours."""
+    def _poisoned(self, jobs: list[Job], error: apsw.Error | None) -> None:
+        """Roll a batch back, and answer its one call or have its calls run again alone.
+
+        Args:
+            jobs: The calls that ran.
+            error: Why the COMMIT failed; None if a statement had ended the transaction.
+        """
         self._roll_back()
+        if len(jobs) > 1 and not self._is_distrusted:
+            self._alone.extend(jobs)
+            return
         for job in jobs:
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-            except apsw.Error as error:
-                self._fail([job], error)
-                continue
-            self._run_job(job)
-            error_at_commit = self._commit() if self._connection.in_transaction else None
-            if error_at_commit is not None:
-                self._roll_back()
-                if is_sync_failure(error_at_commit):
-                    self._on_sync_failure(error_at_commit)
-                self._fail([job], error_at_commit)
-                continue
-            for hook in job.hooks:
-                hook()
+            if error is not None:
+                job.error = translate_write(error)
+            self._tell(job.error)
             job.settle()
+
+    def _not_begun(self, loop: asyncio.AbstractEventLoop, error: apsw.Error) -> None:
+        """Wait while another program holds the lock, but not for ever; else fail what waits."""
+        if isinstance(error, apsw.BusyError):
+            now = perf_counter()
+            self._locked_until = self._locked_until or now + self._bounds.lock_seconds_max
+            if now < self._locked_until:
+                loop.call_later(LOCK_RETRY_SECONDS, self._run_batch, loop)
+                return
+            self._locked_until = 0.0
+        self._roll_back()
+        self._fail(self._take_all(), error)
+        self._done(loop)
 
     def _roll_back(self) -> None:
         """End the transaction if it still stands."""
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except apsw.Error as error:
+            # SQLite rolls back all the same; if it did not, the next BEGIN fails and tells.
+            _log.error("rollback failed", error=str(error))
 
     def _take_all(self) -> list[Job]:
-        """Empty the queue."""
-        jobs = list(self._queue)
+        """Empty the queues."""
+        jobs = [*self._alone, *self._queue]
+        self._alone.clear()
         self._queue.clear()
         return jobs
 
-    @staticmethod
-    def _fail(jobs: list[Job], error: apsw.Error) -> None:
+    def _fail(self, jobs: list[Job], error: BaseException) -> None:
         """Answer ``jobs`` with what went wrong."""
         for job in jobs:
-            job.error = translate(error)
+            job.error = translate_write(error)
+            self._tell(job.error)
             job.settle()
+
+    def _tell(self, error: BaseException | None) -> None:
+        """Log that writing fails, once until it works again: each call would repeat it."""
+        if isinstance(error, StorageUnavailableError) and not self._is_failing:
+            self._is_failing = True
+            _log.error("the database cannot be written", error=str(error), exc_info=error.__cause__)
 
     def _done(self, loop: asyncio.AbstractEventLoop) -> None:
         """End the batch and start the next one if calls wait."""
         self._is_busy = False
         self._idle.set()
-        self.on_batch()
         self._wake(loop)
+        self.on_batch()
+
+
+def _refuse_commit() -> bool:
+    """Turn a commit into a rollback (SQLite's commit hook); set while calls run."""
+    return True
+
+
+def _run_hooks(hooks: list[Callable[[], None]]) -> None:
+    """Run what a call left to be done after the commit; a bug of one must not stop the writer."""
+    for hook in hooks:
+        try:
+            hook()
+        except Exception as error:  # noqa: BLE001 - the change is durable, and others wait
+            _log.error("a hook failed after its commit", exc_info=error)

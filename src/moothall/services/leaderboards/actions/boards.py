@@ -23,11 +23,18 @@ from moothall.services.access.actions import GrantRole, grant_role
 from moothall.services.leaderboards.errors import BoardExistsError, BoardNotFoundError
 from moothall.services.leaderboards.events import BoardCreated, board_stream
 from moothall.services.leaderboards.model import LEVEL_ROLES, Board, Counting, Direction, Level
-from moothall.services.leaderboards.rules import choose_board_id, level_of
+from moothall.services.leaderboards.rules import (
+    check_board_name,
+    choose_board_id,
+    higher_of,
+    level_of,
+)
 from moothall.services.leaderboards.store import boards
 
 SCANNED_MAX = 2_000
 """Boards that one page looks at to find those the caller may read."""
+
+_SCANNED_AT_ONCE = 200
 
 BoardsPageSize = Annotated[int, Meta(ge=1, le=500)]
 
@@ -74,9 +81,10 @@ async def create_board(ctx: Context, request: CreateBoard) -> Board:
     """Make a board and set what everybody may do on it.
 
     Args:
-        request.name: 1 to 64 characters; the board's id is made from it.
+        request.name: 1 to 64 characters.
         request.direction: ``ascending`` where the lower score is better.
         request.counting: Which of a member's entries count.
+        request.board_id: Made from the name if it is left out.
 
     Raises:
         BoardExistsError: already_exists. Give another ``board_id`` or name.
@@ -84,14 +92,16 @@ async def create_board(ctx: Context, request: CreateBoard) -> Board:
     Emits:
         BoardCreated: once.
     """
+    name = check_board_name(request.name)
+    board_id = choose_board_id(request.board_id, name)
     board = Board(
-        board_id=choose_board_id(request.board_id, request.name),
-        name=request.name,
+        board_id=board_id,
+        name=name,
         direction=request.direction,
         counting=request.counting,
         default_level=request.default_level,
         created_at_ms=ctx.now_ms,
-        level=Level.MODERATE,
+        level=higher_of(level_of(ctx.may, f"board/{board_id}"), request.default_level),
     )
     if not await boards.insert_board(ctx.tx, board, ctx.actor):
         raise BoardExistsError(board_id=board.board_id, remedy="give another board_id")
@@ -133,7 +143,7 @@ async def list_boards(ctx: Context, request: ListBoards) -> BoardPage:
     found: list[Board] = []
     after, scanned = request.after, 0
     while scanned < SCANNED_MAX:
-        page = await boards.list_boards(ctx.tx, after, request.limit)
+        page = await boards.list_boards(ctx.tx, after, _SCANNED_AT_ONCE)
         for board in page:
             after, scanned = board.board_id, scanned + 1
             shown = _with_level(ctx, board)
@@ -141,7 +151,7 @@ async def list_boards(ctx: Context, request: ListBoards) -> BoardPage:
                 found.append(shown)
             if len(found) == request.limit:
                 return BoardPage(boards=found, next=after)
-        if len(page) < request.limit:
+        if len(page) < _SCANNED_AT_ONCE:
             return BoardPage(boards=found, next=None)
     return BoardPage(boards=found, next=after)
 

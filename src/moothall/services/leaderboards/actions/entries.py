@@ -20,7 +20,7 @@ from moothall.action import (
     action,
 )
 from moothall.core.errors import InvalidArgumentError
-from moothall.services.identity.actions import AddMembers, add_members
+from moothall.services.identity.actions import AddMembers, RefusedName, add_members
 from moothall.services.leaderboards.errors import (
     AlreadyVerifiedError,
     BoardNotFoundError,
@@ -35,7 +35,7 @@ from moothall.services.leaderboards.events import (
     board_stream,
     moderation_stream,
 )
-from moothall.services.leaderboards.model import Board, Entry
+from moothall.services.leaderboards.model import Board, Counting, Entry
 from moothall.services.leaderboards.rules import check_score, check_time
 from moothall.services.leaderboards.store import boards, entries
 
@@ -106,7 +106,7 @@ class ListWaiting(Request):
 
 
 class WaitingPage(Result):
-    """A page of unverified entries, oldest first; ``next`` is None on the last one."""
+    """A page of unverified entries as they came in; ``next`` is None on the last one."""
 
     entries: list[Entry]
     next: str | None
@@ -137,12 +137,11 @@ async def submit_score(ctx: Context, request: SubmitScore) -> Entry:
         entry_id=ctx.new_id(),
         board_id=board.board_id,
         member_id=ctx.actor,
-        score=request.score,
+        score=request.score + 0.0,  # -0.0 is 0.0
         submitted_at_ms=ctx.now_ms,
     )
     await entries.insert_entry(ctx.tx, entry, board.direction)
-    if request.description:
-        await _describe(ctx, entry, request.description)
+    await _describe(ctx, entry, request.description)
     ctx.emit(
         moderation_stream(board.board_id),
         ScoreSubmitted(entry_id=entry.entry_id, member_id=ctx.actor, score=entry.score),
@@ -159,7 +158,8 @@ async def submit_score(ctx: Context, request: SubmitScore) -> Entry:
 async def import_entries(ctx: Context, request: ImportEntries) -> ImportReport:
     """Bring in history for others: who, when, how much, verified or not.
 
-    A row that cannot be used is reported and left out; the others are imported. Unknown
+    A row that cannot be used is reported and left out; the others are imported, and among
+    those of one moment the earlier row counts as the earlier submission. Unknown
     submitters get an account without a password, which nobody can sign in to until an
     administrator hands it over.
 
@@ -167,35 +167,29 @@ async def import_entries(ctx: Context, request: ImportEntries) -> ImportReport:
         BoardNotFoundError: not_found. There is none of this id.
 
     Emits:
-        EntriesImported: once.
+        EntriesImported: once to the readers for what is verified, and once to the
+            moderators for what is not.
     """
-    board = await boards.get_board(ctx.tx, request.board_id)
-    names = list(dict.fromkeys(row.submitter for row in request.entries))
-    added = await ctx.call(add_members, AddMembers(names=names))
-    member_ids = {
-        name: member.member_id
-        for name, member in zip(names, added.members, strict=True)
-        if member is not None
-    }
-    strange = {names[refusal.number]: refusal for refusal in added.refused}
-    refused = []
-    for number, row in enumerate(request.entries):
-        if row.submitter in strange:
-            why = strange[row.submitter]
+    board = await boards.lock_board(ctx.tx, request.board_id)
+    good, refused = _sort_out(request.entries, ctx.now_ms)
+    member_ids, strange = await _find_submitters(ctx, [row.submitter for _, row in good])
+    # Sorted, because the ids break the ties of those that bear one time.
+    entry_ids = sorted(ctx.new_id() for _ in good)
+    imported = []
+    for entry_id, (number, row) in zip(entry_ids, good, strict=True):
+        if why := strange.get(row.submitter):
             refused.append(
                 RefusedEntry(row=number, field="submitter", reason=why.reason, remedy=why.remedy)
             )
             continue
-        try:
-            check_score(row.score, "score")
-            check_time(row.submitted_at_ms, ctx.now_ms, "submitted_at_ms")
-        except InvalidArgumentError as error:
-            refused.append(_refusal(number, error))
-            continue
-        await _import_one(ctx, board, row, member_ids[row.submitter])
-    imported = len(request.entries) - len(refused)
-    ctx.emit(board_stream(board.board_id), EntriesImported(count=imported))
-    return ImportReport(imported=imported, refused=refused)
+        entry = _imported(ctx, board, row, entry_id, member_ids[row.submitter])
+        await entries.insert_entry(ctx.tx, entry, board.direction)
+        await _describe(ctx, entry, row.description)
+        imported.append(entry)
+    await _rank(ctx, board, imported)
+    _tell_imported(ctx, board, imported)
+    refused.sort(key=lambda refusal: refusal.row)
+    return ImportReport(imported=len(imported), refused=refused)
 
 
 @action(
@@ -216,7 +210,7 @@ async def verify_entry(ctx: Context, request: VerifyEntry) -> Entry:
     """
     entry = await entries.get_entry(ctx.tx, request.entry_id)
     if entry.verified_at_ms is not None:
-        raise AlreadyVerifiedError(verified_by=entry.verified_by)
+        raise AlreadyVerifiedError(entry_id=entry.entry_id, verified_by=entry.verified_by)
     entry = msgspec.structs.replace(entry, verified_at_ms=ctx.now_ms, verified_by=ctx.actor)
     await _change_verified(ctx, entry)
     ctx.emit(
@@ -249,7 +243,7 @@ async def unverify_entry(ctx: Context, request: UnverifyEntry) -> Entry:
     """
     entry = await entries.get_entry(ctx.tx, request.entry_id)
     if entry.verified_at_ms is None:
-        raise NotVerifiedError
+        raise NotVerifiedError(entry_id=entry.entry_id)
     entry = msgspec.structs.replace(entry, verified_at_ms=None, verified_by=None)
     await _change_verified(ctx, entry)
     ctx.emit(
@@ -287,15 +281,50 @@ async def list_waiting(ctx: Context, request: ListWaiting) -> WaitingPage:
 
 async def _change_verified(ctx: Context, entry: Entry) -> None:
     """Write the verification of ``entry`` as it stands in it, and its place."""
+    board = await boards.lock_board(ctx.tx, entry.board_id)
     await entries.update_verified(ctx.tx, entry.entry_id, entry.verified_at_ms, entry.verified_by)
-    board = await boards.get_board(ctx.tx, entry.board_id)
     await entries.update_ranking(ctx.tx, board, entry)
 
 
-async def _import_one(ctx: Context, board: Board, row: ImportedEntry, member_id: str) -> None:
-    """Write one row of history."""
-    entry = Entry(
-        entry_id=ctx.new_id(),
+def _sort_out(
+    rows: list[ImportedEntry], now_ms: int
+) -> tuple[list[tuple[int, ImportedEntry]], list[RefusedEntry]]:
+    """Return the rows that can be used, with their numbers, and the report of the others."""
+    good: list[tuple[int, ImportedEntry]] = []
+    refused = []
+    for number, row in enumerate(rows):
+        try:
+            check_score(row.score)
+            check_time(row.submitted_at_ms, now_ms, "submitted_at_ms")
+        except InvalidArgumentError as error:
+            refused.append(_refusal(number, error))
+        else:
+            good.append((number, row))
+    return good, refused
+
+
+async def _find_submitters(
+    ctx: Context, submitters: list[str]
+) -> tuple[dict[str, str], dict[str, RefusedName]]:
+    """Return the ids of members by name, made where there was none, and the refused names."""
+    names = list(dict.fromkeys(submitters))
+    if not names:
+        return {}, {}
+    added = await ctx.call(add_members, AddMembers(names=names))
+    member_ids = {
+        name: member.member_id
+        for name, member in zip(names, added.members, strict=True)
+        if member is not None
+    }
+    return member_ids, {names[refusal.number]: refusal for refusal in added.refused}
+
+
+def _imported(
+    ctx: Context, board: Board, row: ImportedEntry, entry_id: str, member_id: str
+) -> Entry:
+    """Return the entry of one row of history."""
+    return Entry(
+        entry_id=entry_id,
         board_id=board.board_id,
         member_id=member_id,
         score=row.score,
@@ -303,18 +332,32 @@ async def _import_one(ctx: Context, board: Board, row: ImportedEntry, member_id:
         verified_at_ms=ctx.now_ms if row.verified else None,
         verified_by=ctx.actor if row.verified else None,
     )
-    await entries.insert_entry(ctx.tx, entry, board.direction)
-    if row.description:
-        await _describe(ctx, entry, row.description)
-    if row.verified:
+
+
+async def _rank(ctx: Context, board: Board, imported: list[Entry]) -> None:
+    """Give places to what was imported, once per ranked row instead of once per entry."""
+    verified = [entry for entry in imported if entry.verified_at_ms is not None]
+    if board.counting is not Counting.EVERY:
+        verified = list({entry.member_id: entry for entry in verified}.values())
+    for entry in verified:
         await entries.update_ranking(ctx.tx, board, entry)
 
 
+def _tell_imported(ctx: Context, board: Board, imported: list[Entry]) -> None:
+    """Tell readers and moderators; readers learn of verified entries only."""
+    verified = sum(entry.verified_at_ms is not None for entry in imported)
+    streams = (board_stream, verified), (moderation_stream, len(imported) - verified)
+    for stream, count in streams:
+        if count:
+            ctx.emit(stream(board.board_id), EntriesImported(count=count))
+
+
 async def _describe(ctx: Context, entry: Entry, text: str) -> None:
-    """Keep a description as the entry's first comment."""
-    await entries.insert_comment(
-        ctx.tx, ctx.new_id(), entry.entry_id, entry.member_id, text, entry.submitted_at_ms
-    )
+    """Keep a description as the entry's first comment, unless it says nothing."""
+    if text.strip():
+        await entries.insert_comment(
+            ctx.tx, ctx.new_id(), entry.entry_id, entry.member_id, text, entry.submitted_at_ms
+        )
 
 
 def _refusal(number: int, error: InvalidArgumentError) -> RefusedEntry:

@@ -35,14 +35,31 @@ async def get_board(tx: Transaction, board_id: str) -> Board:
     """
     row = await tx.fetch_one(_GET, board_id)
     if row is None:
-        raise BoardNotFoundError(board_id=board_id, remedy="see list_boards")
+        raise _not_found(board_id)
     return _board(row)
+
+
+async def lock_board(tx: Transaction, board_id: str) -> Board:
+    """Return a board whose ranking will be changed: one call after the other.
+
+    Raises:
+        BoardNotFoundError: There is none of this id.
+    """
+    rows = await tx.lock_rows(_GET, board_id)
+    if not rows:
+        raise _not_found(board_id)
+    return _board(rows[0])
 
 
 async def list_boards(tx: Transaction, after: str, limit: int) -> list[Board]:
     """Return boards by id, after ``after``."""
     sql = f"SELECT {_COLUMNS} FROM leaderboards_board WHERE board_id > $1 ORDER BY 1 LIMIT $2"
     return [_board(row) for row in await tx.fetch_all(sql, after, limit)]
+
+
+def _not_found(board_id: str) -> BoardNotFoundError:
+    """Return the error that names the board."""
+    return BoardNotFoundError(board_id=board_id, remedy="see leaderboards.list_boards")
 
 
 def _board(row: Row) -> Board:

@@ -6,7 +6,7 @@ from moothall.action import Context
 from moothall.ports.database import Row, Transaction
 from moothall.services.leaderboards.errors import EntryNotFoundError
 from moothall.services.leaderboards.model import Board, Counting, Direction, Entry, Ranked
-from moothall.services.leaderboards.rules import key_of, score_of
+from moothall.services.leaderboards.rules import key_of, score_of, sum_keys
 from moothall.services.leaderboards.store.ranks import Position, Ranks
 
 RANKS = Ranks()
@@ -41,11 +41,8 @@ _COUNTS = {
     SELECT key, submitted_at_ms, entry_id {_VERIFIED}
     ORDER BY submitted_at_ms DESC, entry_id DESC LIMIT 1
     """,
-    Counting.SUM: f"""
-    SELECT (SELECT sum(key) {_VERIFIED}), submitted_at_ms, entry_id {_VERIFIED}
-    ORDER BY submitted_at_ms DESC, entry_id DESC LIMIT 1
-    """,
 }
+_ALL_OF_MEMBER = f"SELECT submitted_at_ms, entry_id, key {_VERIFIED}"
 _FIND_STANDING = """
 SELECT key, submitted_at_ms, entry_id FROM leaderboards_standing
 WHERE board_id = $1 AND member_id = $2
@@ -53,7 +50,7 @@ WHERE board_id = $1 AND member_id = $2
 
 
 async def insert_entry(tx: Transaction, entry: Entry, direction: Direction) -> None:
-    """Add an entry; see :func:`count_entry` for its place."""
+    """Add an entry; see :func:`update_ranking` for its place."""
     await tx.execute(
         _INSERT,
         entry.entry_id,
@@ -78,10 +75,17 @@ async def insert_comment(
 
 
 async def find_entry_path(ctx: Context, request: OfEntry) -> str | None:
-    """Return the path of an entry's board."""
-    sql = "SELECT board_id FROM leaderboards_entry WHERE entry_id = $1"
+    """Return the path of an entry's board, or None where the caller may not see the entry.
+
+    So a refusal never tells where a hidden entry lies, nor that there is one (R23, R53).
+    """
+    sql = "SELECT board_id, member_id, verified_at_ms FROM leaderboards_entry WHERE entry_id = $1"
     row = await ctx.tx.fetch_one(sql, request.entry_id)
-    return None if row is None else f"board/{row[0]}"
+    if row is None:
+        return None
+    path, is_shown = f"board/{row[0]}", row[1] == ctx.actor or row[2] is not None
+    is_seen = ctx.may("scores:moderate", path) or (is_shown and ctx.may("scores:read", path))
+    return path if is_seen else None
 
 
 async def get_entry(tx: Transaction, entry_id: str) -> Entry:
@@ -99,7 +103,7 @@ async def get_entry(tx: Transaction, entry_id: str) -> Entry:
 async def list_waiting(
     tx: Transaction, board_id: str, member_id: str | None, after: str, limit: int
 ) -> list[Entry]:
-    """Return unverified entries, of one member or of all, oldest first."""
+    """Return unverified entries, of one member or of all, as they came in."""
     sql = f"""{_ENTRY}
     WHERE e.board_id = $1 AND e.entry_id > $2 AND e.verified_at_ms IS NULL
       AND (e.member_id = $3 OR $3 IS NULL)
@@ -135,7 +139,7 @@ async def update_ranking(tx: Transaction, board: Board, entry: Entry) -> None:
         return
     scope = (board.board_id, entry.member_id)
     before = await tx.fetch_one(_FIND_STANDING, *scope)
-    after = await tx.fetch_one(_COUNTS[board.counting], *scope)
+    after = await _find_counting(tx, board, entry.member_id)
     if before == after:
         return
     if before is not None:
@@ -151,6 +155,18 @@ async def update_ranking(tx: Transaction, board: Board, entry: Entry) -> None:
     DO UPDATE SET key = $3, submitted_at_ms = $4, entry_id = $5
     """
     await tx.execute(sql, *scope, *after)
+
+
+async def _find_counting(tx: Transaction, board: Board, member_id: str) -> Row | None:
+    """Return what counts of a member's verified entries: key, time and id."""
+    scope = (board.board_id, member_id)
+    if board.counting is not Counting.SUM:
+        return await tx.fetch_one(_COUNTS[board.counting], *scope)
+    rows = await tx.fetch_all(_ALL_OF_MEMBER, *scope)
+    if not rows:
+        return None
+    submitted_at_ms, entry_id, _ = max(rows)
+    return (sum_keys(row[2] for row in rows), submitted_at_ms, entry_id)
 
 
 async def find_ranked(tx: Transaction, board: Board, member_id: str) -> Ranked | None:

@@ -1,0 +1,1 @@
+CREATE TABLE notes_note (title TEXT NOT NULL PRIMARY KEY, shelf TEXT NOT NULL, text TEXT NOT NULL);
