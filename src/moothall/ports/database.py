@@ -1,7 +1,9 @@
 """Database and Transaction: rows, and the promise that what is acknowledged stays.
 
-One SQL text serves both engines: parameters are written ``$1``, ``$2``; statements
-may use ``ON CONFLICT`` and ``RETURNING``.
+One SQL text serves both engines: parameters are written ``$1``, ``$2``, in any order and
+as often as needed; a ``$1`` in a literal, a quoted name or a comment is text. Statements
+may use ``ON CONFLICT`` and ``RETURNING``. A call ends its transaction by returning or
+raising, never by a ``COMMIT`` or ``ROLLBACK`` of its own.
 """
 
 from collections.abc import Awaitable, Callable
@@ -29,7 +31,11 @@ class Transaction(Protocol):
         ...
 
     async def execute(self, sql: str, *params: object) -> int:
-        """Run one statement and return the number of rows it changed."""
+        """Run one ``INSERT``, ``UPDATE`` or ``DELETE`` and return how many rows it changed.
+
+        Rows that a foreign key or a trigger changed are not counted. The number means
+        nothing after any other statement.
+        """
         ...
 
     async def execute_script(self, sql: str) -> None:
@@ -52,7 +58,8 @@ class Transaction(Protocol):
         """Call ``hook`` once the change is durable and before it is acknowledged.
 
         For what is kept in memory beside the rows. A hook must not raise and must
-        not wait. Hooks of work that is rolled back are dropped.
+        not wait. They run in the order of the calls and of their registration. Hooks of
+        work that is rolled back are dropped; those of a read are never called.
         """
         ...
 
@@ -61,7 +68,11 @@ class Database(Protocol):
     """Transactions, one per call of ``read`` or ``write``.
 
     ``work`` may be run more than once, each time on a fresh transaction after the
-    one before was rolled back, so it must keep nothing from an earlier run.
+    one before was rolled back, so it must keep nothing from an earlier run. It may await
+    only its transaction; if it suspends on anything else it is rolled back, and
+    ``SuspendedError`` (``storage.errors``) names the line.
+
+    A write that was acknowledged is seen by every read that starts afterwards.
     """
 
     async def read(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
@@ -69,6 +80,8 @@ class Database(Protocol):
 
         Raises:
             DeadlineExceededError: It took longer than 5 s.
+            OverloadedError: Too many long reads wait already.
+            StorageUnavailableError: The disk cannot be read.
         """
         ...
 

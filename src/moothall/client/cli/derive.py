@@ -26,6 +26,7 @@ REPLACED = frozenset(
         "identity.close_session",
         "identity.open_session",
         "identity.refresh_session",
+        "identity.register",
         "leaderboards.import_entries",
     }
 )
@@ -95,7 +96,7 @@ class ActionCommand(click.Command):
                 found[field.name] = read_secret(
                     field.name.replace("_", " "),
                     from_stdin=from_stdin,
-                    is_new=_is_new(self.operation.name, field),
+                    is_new=field.name.startswith("new_"),
                 )
         return found
 
@@ -136,10 +137,6 @@ def hide_secrets(result: Any) -> Any:
         else hide_secrets(value)
         for name, value in result.items()
     }
-
-
-def _is_new(action: str, field: Field) -> bool:
-    return action == "identity.register" or field.name.startswith("new_")
 
 
 def _question(operation: Operation, request: Mapping[str, Any]) -> str:

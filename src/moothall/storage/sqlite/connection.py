@@ -36,25 +36,22 @@ def open_writer(path: Path, vfs: str | None = None) -> apsw.Connection:
     Raises:
         ConfigurationError: The file cannot be opened, or its disk cannot do what is needed.
     """
+    connection = None
     try:
         connection = apsw.Connection(str(path), vfs=vfs)
-    except apsw.Error as error:
-        raise _unusable(path, error) from error
-    try:
         connection.set_busy_timeout(OPEN_TIMEOUT_MS)
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchall()[0][0]
-        if mode != "wal":
-            raise ConfigurationError(
-                f"{path}: this file system cannot keep a write-ahead log; use a local disk"
-            )
         connection.execute(_ALWAYS)
         connection.execute(_WRITER)
     except apsw.Error as error:
+        if connection is not None:
+            connection.close()
+        msg = f"{path}: cannot be opened as a database: {error}"
+        raise ConfigurationError(msg) from error
+    if mode != "wal":
         connection.close()
-        raise _unusable(path, error) from error
-    except BaseException:
-        connection.close()
-        raise
+        msg = f"{path}: this file system cannot keep a write-ahead log; use a local disk"
+        raise ConfigurationError(msg)
     return connection
 
 
@@ -65,8 +62,3 @@ def open_reader(path: Path, vfs: str | None = None) -> apsw.Connection:
     connection.execute(_ALWAYS)
     connection.execute("PRAGMA query_only = ON")
     return connection
-
-
-def _unusable(path: Path, error: apsw.Error) -> ConfigurationError:
-    """Return what the operator is told."""
-    return ConfigurationError(f"{path}: cannot be opened as a database: {error}")

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import apsw
 
-from moothall.core.errors import DeadlineExceededError, OverloadedError
+from moothall.core.errors import DeadlineExceededError, OverloadedError, StorageUnavailableError
 from moothall.storage.sqlite.bounds import SqliteBounds
 from moothall.storage.sqlite.connection import open_reader
 from moothall.storage.sqlite.failure import translate_read
@@ -73,7 +73,10 @@ class Reader:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="moothall-read")
         self._local = threading.local()
         self._opened: list[_Snapshots] = []
+        self._is_closing = False
         self._waiting = 0
+        self._none_waits = asyncio.Event()
+        self._none_waits.set()
         self._running = 0
         self._none_runs = asyncio.Event()
         self._none_runs.set()
@@ -106,7 +109,9 @@ class Reader:
         self._may_start.set()
 
     async def close(self) -> None:
-        """Wait for the reads that run and close the connections."""
+        """Finish the reads that run or wait, accept no long one, and close the connections."""
+        self._is_closing = True
+        await self._none_waits.wait()
         await asyncio.to_thread(self._threads.shutdown)
         for snapshots in (self._inline, *self._opened):
             snapshots.connection.close()
@@ -115,9 +120,12 @@ class Reader:
         """Run ``work`` on a reader thread, as soon as one is free."""
         seconds = self._bounds.read_seconds_max
         end = perf_counter() + seconds
+        if self._is_closing:
+            raise StorageUnavailableError("the database is closing")
         if self._waiting >= self._bounds.reads_waiting_max:
             raise OverloadedError("too many long reads are waiting", retry_after_ms=1_000)
         self._waiting += 1
+        self._none_waits.clear()
         try:
             await self._may_start.wait()
             return await asyncio.wrap_future(self._submit(work, end))
@@ -127,6 +135,8 @@ class Reader:
             raise translate_read(error) from error
         finally:
             self._waiting -= 1
+            if self._waiting == 0:
+                self._none_waits.set()
 
     def _submit(self, work: Work[T], end: float) -> "Future[T]":
         """Give ``work`` to the threads; it counts as running until it has really ended.
