@@ -27,7 +27,7 @@ _STEP = re.compile(r"\[(?:\d+|\.\.\.)\]|[^.\[\]]+")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>.*)`\Z", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<field>.*)`\Z")
 _TYPE = re.compile(r"Expected `(?P<wanted>[^`]*)`, got `(?P<got>[^`]*)`")
-_LENGTH = re.compile(r"Expected `(?P<wanted>\w+)` of length (?P<sign>>=|<=|==) (?P<bound>\d+)")
+_LENGTH = re.compile(r"Expected `(?P<wanted>\w+)` of length (?P<sign>>=|<=)? ?(?P<bound>\d+)")
 _RANGE = re.compile(r"Expected `(?:int|float)` (?P<sign>[<>]=?) (?P<bound>\S+)")
 _PATTERN = re.compile(r"Expected `str` matching regex (?P<pattern>.*)\Z", re.DOTALL)
 
@@ -40,7 +40,7 @@ _KINDS = {
     "object": "an object",
     "null": "null",
 }
-_BOUNDS = {">=": "at least", "<=": "at most", "==": "exactly", ">": "more than", "<": "less than"}
+_BOUNDS = {">=": "at least", "<=": "at most", None: "exactly", ">": "more than", "<": "less than"}
 
 
 def decode_request(
@@ -101,7 +101,7 @@ def _reason_of(message: str) -> tuple[str, str]:
         return f"this is {got}, not {wanted}", f"give {wanted}"
     if message.lower().endswith("out of range"):
         return "the number is out of range", "give one that is nearer to zero"
-    return message[0].lower() + message[1:], ""
+    return message[0].lower() + message[1:], "see /openapi.json"
 
 
 def _remedy_for_unknown(field: str, types: list[Any]) -> str:
@@ -141,7 +141,11 @@ def _inside(declared: Any, step: str) -> Iterator[Any]:
         for part in arguments[:1] if hasattr(declared, "__metadata__") else arguments:
             yield from _inside(part, step)
     elif step.startswith("["):
-        yield from arguments[1:] if get_origin(declared) is dict else arguments
+        if get_origin(declared) is dict:
+            arguments = arguments[1:]
+        elif get_origin(declared) is tuple and ... not in get_args(declared):
+            arguments = arguments[int(step[1:-1]) :][:1]
+        yield from arguments
 
 
 def _descriptions(types: list[Any]) -> Iterator[str]:

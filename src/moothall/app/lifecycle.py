@@ -41,6 +41,8 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     Raises:
         ConfigurationError: Something must be mended first.
     """
+    # First, so that a signal during the start is not lost either.
+    stop = _listen_for_signals()
     scheme = "http" if settings.insecure else "https"
     hall = await open_hall(settings, on_sync_failure=_stop_at_once)
     try:
@@ -51,7 +53,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         try:
             url = f"{scheme}://{_host_in_url(settings.host)}:{door.port}"
             announce(_banner(url, settings, tls, secret))
-            await _until_stopped(hall, tls)
+            await _keep_house_until(stop, hall, tls)
         finally:
             await door.stop()
     finally:
@@ -105,12 +107,17 @@ async def _renew_claim(hall: Hall, folder: Path) -> str | None:
     return secret
 
 
-async def _until_stopped(hall: Hall, tls: ServerTls | None) -> None:
-    """Keep house until a signal comes."""
+def _listen_for_signals() -> asyncio.Event:
+    """Return an event that SIGINT and SIGTERM set."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _keep_house_until(stop: asyncio.Event, hall: Hall, tls: ServerTls | None) -> None:
+    """Keep house until ``stop`` is set."""
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), HOUSEKEEPING_SECONDS)

@@ -112,7 +112,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         f'{{{ONE}, "direction": "ascendng"}}',
         "direction",
         "'ascendng' is none of the choices",
-        "did you mean ascending?",
+        "did you mean ascending, descending?",
     ),
     "literal": (
         f'{{{ONE}, "mode": "warp"}}',
@@ -152,6 +152,18 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     ),
     "null": (f'{{{ONE}, "is_final": null}}', "is_final", "this is null, not true or false", "give"),
     "a list": ("[]", "body", "this is a list, not an object", "give an object"),
+    "pair too short": (
+        f'{{{ONE}, "pair": []}}',
+        "pair",
+        "this is too long or too short",
+        "give exactly 2 items",
+    ),
+    "within a pair": (
+        f'{{{ONE}, "pair": ["ada", "x"]}}',
+        "pair[1]",
+        "this is text, not a whole number",
+        "give a whole number",
+    ),
     "before 1970": (
         f'{{{ONE}, "since": -1}}',
         "since",
