@@ -6,6 +6,7 @@ hall. A path covers itself and what lies below it, segment by segment, so that
 """
 
 import re
+from functools import lru_cache
 
 ROOT = ""
 
@@ -30,8 +31,12 @@ def covers(outer: str, inner: str) -> bool:
     return outer in {ROOT, inner} or inner.startswith(outer + "/")
 
 
+@lru_cache(maxsize=8_192)
 def enclosing(path: str) -> tuple[str, ...]:
-    """Return ``path`` and every path above it, nearest first, ending with the hall."""
+    """Return ``path`` and every path above it, nearest first, ending with the hall.
+
+    Remembered, because every call asks it for one of a few paths.
+    """
     if path == ROOT:
         return (ROOT,)
     paths = [path]

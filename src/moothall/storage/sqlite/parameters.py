@@ -4,9 +4,8 @@ SQLite takes a bare ``$1`` for a name and numbers names by first appearance, so
 ``VALUES ($2, $1)`` would swap its values in silence. ``?1`` means what PostgreSQL
 means by ``$1``: the first value, wherever and however often it stands.
 
-What is no parameter stays as it is: literals, quoted names, comments (as PostgreSQL
-nests them or not: a comment inside a comment is read by neither engine's rules, so leave
-it out), and names that contain ``$1``.
+What is no parameter stays as it is, as in PostgreSQL: literals, quoted names, comments,
+and names that contain ``$1``.
 """
 
 import re
