@@ -1,9 +1,12 @@
 """``python -m bench.ranks``: compare rank structures on SQLite, in one process, without a hall.
 
-Fills a board with each structure, then measures at that size: inserts and deletions in
-transactions of 100 (as group commit makes them), the place of a key, and a page of 50 at
-a random offset. Figures are processor microseconds per operation, which a shared machine
-disturbs least. Before it reports, it compares sampled answers with a sorted list.
+Fills a board with each structure, compares sampled answers with a sorted list, then lets
+the structures take turns in rounds: 100 insertions in one transaction (as group commit
+makes them), 100 deletions, 50 places of a key, and 10 pages of 50 at a random offset. Who
+takes turns shares the disturbances of a shared machine, so compare within one table only.
+
+Figures are processor microseconds per operation, its share of the commit included: the
+tenth percentile of the rounds (the machine left alone), then the median.
 
 Decision 0002 shows what came out.
 """
@@ -17,6 +20,7 @@ import tempfile
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import cache, partial
+from itertools import pairwise
 from pathlib import Path
 from time import process_time_ns
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -33,7 +37,8 @@ BOARD = "board-7"
 PAGE_ROWS = 50
 ROWS_PER_COMMIT = 100
 FILL_ROWS_PER_COMMIT = 10_000
-CHANGED_ROWS = 3_000
+PLACES_PER_ROUND = 50
+PAGES_PER_ROUND = 10
 CHECKED_SAMPLES = 30
 PAGE_SIZE_BYTES = 4096
 ONE_LEVEL = 1 << 40
@@ -347,8 +352,8 @@ class Counted:
     ddl = (Path(moothall.services.__path__[0]) / MIGRATION).read_text(encoding="utf-8")
 
     def __init__(self, rows_max: int, buckets_max: int) -> None:
-        levels = "one level" if buckets_max == ONE_LEVEL else "two levels"
-        self.name = f"{levels} {rows_max}"
+        one_level = buckets_max == ONE_LEVEL
+        self.name = f"one level {rows_max}" if one_level else f"two levels {rows_max}/{buckets_max}"
         self._ranks = Ranks(rows_max, buckets_max)
 
     async def insert(self, tx: Transaction, position: Position) -> None:
@@ -373,7 +378,7 @@ STRUCTURES: tuple[Callable[[], Structure], ...] = (
     *(partial(KeyBuckets, rows_max) for rows_max in (256, 512, 1024, 2048)),
     Radix,
     *(partial(Counted, rows_max, ONE_LEVEL) for rows_max in (256, 512, 1024, 2048)),
-    *(partial(Counted, rows_max, rows_max) for rows_max in (64, 128, 256)),
+    *(partial(Counted, *bounds) for bounds in ((64, 64), (128, 128), (256, 64), (512, 64))),
 )
 
 SCORES: dict[str, Callable[[random.Random, int], float]] = {
@@ -387,14 +392,12 @@ SCORES: dict[str, Callable[[random.Random, int], float]] = {
 # --- Measuring ------------------------------------------------------------------------------------
 
 
-class Figures(NamedTuple):
-    """Processor microseconds per operation, and bytes per row."""
+class Board(NamedTuple):
+    """A filled board in a file of its own."""
 
-    insert: float
-    delete: float
-    place_p50: float
-    place_p99: float
-    page_p50: float
+    structure: Structure
+    connection: apsw.Connection
+    tx: PlainTransaction
     row_bytes: float
 
 
@@ -408,35 +411,16 @@ def make_rows(scores: str, count: int) -> list[Position]:
     ]
 
 
-def run_in_commits(
-    connection: apsw.Connection,
-    change: Callable[[Position], Coroutine[Any, Any, None]],
+def change_rows(
+    board: Board,
+    change: Callable[[Transaction, Position], Coroutine[Any, Any, None]],
     rows: Sequence[Position],
-    rows_per_commit: int,
-) -> float:
-    """Change all rows and return the median cost of one, its share of the commit included."""
-    costs = []
-    for first in range(0, len(rows), rows_per_commit):
-        some = rows[first : first + rows_per_commit]
-        begun_ns = process_time_ns()
-        connection.execute("BEGIN IMMEDIATE")
-        for row in some:
-            finish(change(row))
-        connection.execute("COMMIT")
-        costs.append((process_time_ns() - begun_ns) / len(some) / 1e3)
-    return statistics.median(costs)
-
-
-def time_each(
-    work: Callable[[Any], Coroutine[Any, Any, Any]], values: Sequence[Any]
-) -> list[float]:
-    """Return what each call cost, ascending."""
-    costs = []
-    for value in values:
-        begun_ns = process_time_ns()
-        finish(work(value))
-        costs.append((process_time_ns() - begun_ns) / 1e3)
-    return sorted(costs)
+) -> None:
+    """Change rows in one transaction."""
+    board.connection.execute("BEGIN IMMEDIATE")
+    for row in rows:
+        finish(change(board.tx, row))
+    board.connection.execute("COMMIT")
 
 
 def check(structure: Structure, tx: Transaction, rows: Sequence[Position]) -> None:
@@ -455,36 +439,68 @@ def check(structure: Structure, tx: Transaction, rows: Sequence[Position]) -> No
             raise SystemExit(f"{structure.name} answers wrongly at {offset} of {len(ordered)}")
 
 
-def measure(structure: Structure, scores: str, count: int, reads: int) -> Figures:
-    """Fill a board of ``count`` rows in a file and measure at that size."""
-    rows = make_rows(scores, count + CHANGED_ROWS)
-    filled, changed = rows[:count], rows[count:]
+def fill(structure: Structure, folder: Path, rows: Sequence[Position]) -> Board:
+    """Make a board of these rows, and check it."""
+    connection = apsw.Connection(str(folder / f"{structure.name.replace('/', '-')}.db"))
+    connection.execute(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -262144"
+    )
+    connection.execute(structure.ddl)
+    tx = PlainTransaction(connection)
+    board = Board(structure, connection, tx, 0.0)
+    for first in range(0, len(rows), FILL_ROWS_PER_COMMIT):
+        change_rows(board, structure.insert, rows[first : first + FILL_ROWS_PER_COMMIT])
+    check(structure, tx, rows)
+    return board._replace(
+        row_bytes=int(connection.pragma("page_count")) * PAGE_SIZE_BYTES / len(rows)
+    )
+
+
+def time_round(
+    board: Board, rows: Sequence[Position], keys: Sequence[float], offsets: Sequence[int]
+) -> list[float]:
+    """Return what an insertion, a deletion, a place and a page cost on this board."""
+    structure, tx = board.structure, board.tx
+    marks_ns = [process_time_ns()]
+    change_rows(board, structure.insert, rows)
+    marks_ns.append(process_time_ns())
+    change_rows(board, structure.delete, rows)
+    marks_ns.append(process_time_ns())
+    for key in keys:
+        finish(structure.count_better(tx, key))
+    marks_ns.append(process_time_ns())
+    for offset in offsets:
+        finish(structure.list_from(tx, offset))
+    marks_ns.append(process_time_ns())
+    sizes = (len(rows), len(rows), len(keys), len(offsets))
+    return [
+        (end - begin) / size / 1e3
+        for (begin, end), size in zip(pairwise(marks_ns), sizes, strict=True)
+    ]
+
+
+def measure(structures: Sequence[Structure], scores: str, count: int, rounds: int) -> None:
+    """Fill a board per structure, let them take turns, and print a line for each."""
+    rows = make_rows(scores, count + rounds * ROWS_PER_COMMIT)
     chance = random.Random(8)
     with tempfile.TemporaryDirectory() as folder:
-        connection = apsw.Connection(str(Path(folder, "bench.db")))
-        connection.execute(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -262144"
-        )
-        connection.execute(structure.ddl)
-        tx = PlainTransaction(connection)
-        run_in_commits(connection, partial(structure.insert, tx), filled, FILL_ROWS_PER_COMMIT)
-        pages = connection.pragma("page_count")
-        check(structure, tx, filled)
-        insert = run_in_commits(connection, partial(structure.insert, tx), changed, ROWS_PER_COMMIT)
-        delete = run_in_commits(connection, partial(structure.delete, tx), changed, ROWS_PER_COMMIT)
-        keys = [chance.choice(filled).key for _ in range(reads)]
-        place = time_each(partial(structure.count_better, tx), keys)
-        offsets = [chance.randrange(count) for _ in range(reads)]
-        page = time_each(partial(structure.list_from, tx), offsets)
-        connection.close()
-    return Figures(
-        insert,
-        delete,
-        statistics.median(place),
-        place[len(place) * 99 // 100],
-        statistics.median(page),
-        pages * PAGE_SIZE_BYTES / count,
-    )
+        boards = [fill(structure, Path(folder), rows[:count]) for structure in structures]
+        costs: list[list[list[float]]] = [[] for _ in boards]
+        for first in range(count, len(rows), ROWS_PER_COMMIT):
+            keys = [rows[chance.randrange(count)].key for _ in range(PLACES_PER_ROUND)]
+            offsets = [chance.randrange(count) for _ in range(PAGES_PER_ROUND)]
+            for board, cost in zip(boards, costs, strict=True):
+                cost.append(time_round(board, rows[first : first + ROWS_PER_COMMIT], keys, offsets))
+        for board, cost in zip(boards, costs, strict=True):
+            cells = " | ".join(
+                f"{statistics.quantiles(each, n=10)[0]:,.0f}, {statistics.median(each):,.0f}"
+                for each in zip(*cost, strict=True)
+            )
+            name = board.structure.name
+            print(
+                f"| {count:,} | {scores} | {name} | {cells} | {board.row_bytes:.0f} |", flush=True
+            )
+            board.connection.close()
 
 
 def main() -> None:
@@ -494,21 +510,15 @@ def main() -> None:
     add("--rows", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="sizes of the board")
     add("--scores", nargs="+", default=["uniform", "ties", "sorted"], choices=SCORES)
     add("--only", default="", metavar="TEXT", help="structures whose name matches (an expression)")
-    add("--reads", type=int, default=1_000, help="places and pages asked for (1000)")
+    add("--rounds", type=int, default=30, help="turns of each structure (30)")
     chosen = parser.parse_args()
     structures = [make() for make in STRUCTURES]
-    print(
-        "| rows | scores | structure | insert | delete | place p50 | p99 | page p50 | bytes/row |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
+    structures = [each for each in structures if re.search(chosen.only, each.name)]
+    print("| rows | scores | structure | insert | delete | place | page | bytes/row |")
+    print("|---|---|---|---|---|---|---|---|")
     for count in chosen.rows:
         for scores in chosen.scores:
-            for structure in structures:
-                if not re.search(chosen.only, structure.name):
-                    continue
-                figures = measure(structure, scores, count, chosen.reads)
-                cells = " | ".join(f"{figure:,.0f}" for figure in figures)
-                print(f"| {count:,} | {scores} | {structure.name} | {cells} |", flush=True)
+            measure(structures, scores, count, chosen.rounds)
 
 
 if __name__ == "__main__":

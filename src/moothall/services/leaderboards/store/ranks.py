@@ -25,8 +25,8 @@ from typing import NamedTuple
 
 from moothall.ports.database import Row, Transaction
 
-ROWS_PER_BUCKET_MAX = 128
-BUCKETS_PER_GROUP_MAX = 128
+ROWS_PER_BUCKET_MAX = 512
+BUCKETS_PER_GROUP_MAX = 64
 CHUNK_ROWS_MAX = 500
 """Most rows that one call of :meth:`Ranks.delete_board_chunk` removes."""
 
@@ -202,8 +202,8 @@ class Ranks:
 
     Args:
         rows_per_bucket_max: Rows a place has to count one by one, at most.
-        buckets_per_group_max: Buckets it has to sum, at most. Up to the product of both,
-            half filled, a board has one group.
+        buckets_per_group_max: Buckets it has to sum, at most. A board of at most that
+            many buckets has one group.
     """
 
     rows_per_bucket_max: int = ROWS_PER_BUCKET_MAX

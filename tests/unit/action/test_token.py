@@ -1,0 +1,324 @@
+"""Tokens, from the attacker's side: nothing but the very token that was signed is taken."""
+
+import asyncio
+import base64
+import hmac
+import json
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+from joserfc.jwk import OKPKey
+
+from moothall.action import token as token_module
+from moothall.action.token import LIFE_SECONDS, TOKEN_LENGTH_MAX, TokenVerifier, sign_token
+from moothall.core.errors import UnauthenticatedError
+from moothall.testing import ManualClock, OpenHall
+
+HALL = "https://hall.test"
+
+
+def b64(raw: bytes | str | dict[str, Any]) -> str:
+    if isinstance(raw, dict):
+        raw = json.dumps(raw)
+    data = raw.encode() if isinstance(raw, str) else raw
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def make_key(kid: str, seed: bytes) -> tuple[Ed25519PrivateKey, OKPKey]:
+    private = Ed25519PrivateKey.from_private_bytes(seed)
+    fields: dict[str, str | list[str]] = {
+        "kty": "OKP",
+        "crv": "Ed25519",
+        "x": b64(private.public_key().public_bytes_raw()),
+        "d": b64(private.private_bytes_raw()),
+        "kid": kid,
+        "use": "sig",
+        "alg": "EdDSA",
+    }
+    return private, OKPKey.import_key(fields)
+
+
+class Keys:
+    """A key ring with one key, which may be retired."""
+
+    def __init__(self) -> None:
+        self.private, key = make_key("k1", b"\x01" * 32)
+        self.keys: dict[str, OKPKey] = {"k1": key}
+
+    def signing_key(self) -> OKPKey:
+        return self.keys["k1"]
+
+    def verifying_key(self, kid: str) -> OKPKey | None:
+        return self.keys.get(kid)
+
+    def public_jwks(self) -> dict[str, object]:
+        return {}
+
+
+class EndedSessions:
+    def __init__(self) -> None:
+        self.ended: set[str] = set()
+
+    def has_ended(self, session_id: str) -> bool:
+        return session_id in self.ended
+
+
+class Door:
+    """A verifier with all that it depends on."""
+
+    def __init__(self) -> None:
+        self.keys, self.sessions, self.clock = Keys(), EndedSessions(), ManualClock()
+        self.verifier = TokenVerifier(
+            self.keys, self.sessions, self.clock, issuer=HALL, audience=HALL
+        )
+
+    def sign(self, **changed: str) -> str:
+        facts = {"issuer": HALL, "audience": HALL, "member_id": "ada", "session_id": "s1"}
+        token, _ = sign_token(
+            self.keys, **{**facts, "token_id": "t1", **changed}, now_ms=self.clock.now_ms()
+        )
+        return token
+
+    def forge(self, header: Any = None, body: Any = None) -> str:
+        """Sign with the hall's own key what the hall would never sign."""
+        head, claims, _ = self.sign().split(".")
+        if header is not None:
+            head = b64({**parse(head), **header} if isinstance(header, dict) else header)
+        if body is not None:
+            claims = b64({**parse(claims), **body} if isinstance(body, dict) else body)
+        return f"{head}.{claims}." + b64(self.keys.private.sign(f"{head}.{claims}".encode()))
+
+    def refuses(self, token: str) -> bool:
+        """Tell whether the token is refused, in the one way in which tokens are refused."""
+        try:
+            self.verifier.verify(token)
+        except UnauthenticatedError as error:
+            assert error.details["remedy"] in {"sign in again", "renew it"}
+            return True
+        return False
+
+
+def parse(part: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    return found
+
+
+@pytest.fixture
+def door() -> Door:
+    return Door()
+
+
+@pytest.mark.requirement("R2")
+def test_the_token_that_was_signed_is_taken(door: Door) -> None:
+    token, expires_at_ms = sign_token(
+        door.keys,
+        issuer=HALL,
+        audience=HALL,
+        member_id="ada",
+        session_id="s1",
+        token_id="t1",
+        now_ms=door.clock.now_ms(),
+    )
+    claims = door.verifier.verify(token)
+    assert (claims.member_id, claims.session_id) == ("ada", "s1")
+    assert expires_at_ms == door.clock.now_ms() + 1_000 * LIFE_SECONDS
+    assert parse(token.split(".")[0]) == {"typ": "at+jwt", "alg": "EdDSA", "kid": "k1"}
+    assert not door.refuses(door.forge({}, {}))  # so the forger below forges well
+
+
+@pytest.mark.requirement("R2")
+def test_no_bit_can_be_changed(door: Door) -> None:
+    token = door.sign()
+    door.verifier.verify(token)
+    for place, letter in enumerate(token):
+        for bit in range(8):
+            changed = token[:place] + chr(ord(letter) ^ (1 << bit)) + token[place + 1 :]
+            assert door.refuses(changed), (place, bit)
+    assert not door.refuses(token)
+
+
+@pytest.mark.requirement("R2")
+@pytest.mark.parametrize("header", [
+    {"alg": "none"}, {"alg": "None"}, {"alg": ""}, {"alg": "HS256"}, {"alg": "ES256"},
+    {"alg": "RS256"}, {"alg": "eddsa"}, {"alg": ["EdDSA"]}, {"alg": None},
+    {"typ": "JWT"}, {"typ": "at+jwt "}, {"typ": ""}, {"typ": None},
+    {"kid": "k2"}, {"kid": ""}, {"kid": None}, {"kid": "../k1"},
+    {"jku": "https://evil.test/jwks"}, {"jwk": {"kty": "OKP", "crv": "Ed25519", "x": "AA"}},
+    {"x5u": "https://evil.test/x"}, {"x5c": ["AA"]}, {"crit": ["exp"]}, {"b64": False},
+    {"cty": "JWT"}, {"zip": "DEF"},
+])  # fmt: skip
+def test_a_header_says_nothing_else_even_well_signed(door: Door, header: dict[str, Any]) -> None:
+    assert door.refuses(door.forge(header=header))
+
+
+@pytest.mark.requirement("R2", "R3")
+@pytest.mark.parametrize("body", [
+    {"iss": "https://evil.test"}, {"iss": None}, {"iss": [HALL]},
+    {"aud": "https://other.test"}, {"aud": [HALL]}, {"aud": None}, {"aud": ""},
+    {"sub": None}, {"sub": 7}, {"sid": None}, {"exp": "9999999999"}, {"exp": None}, {"exp": 1e10},
+    {"exp": 0}, {"exp": -1}, {"exp": True}, {"iat": 99_999_999_999}, {"iat": None}, {"jti": None},
+])  # fmt: skip
+def test_claims_are_of_this_hall_and_whole(door: Door, body: dict[str, Any]) -> None:
+    assert door.refuses(door.forge(body=body))
+
+
+@pytest.mark.requirement("R2")
+def test_unsigned_self_signed_and_confused_tokens(door: Door) -> None:
+    head, claims, signature = door.sign().split(".")
+    unsigned = b64({"alg": "none", "typ": "at+jwt", "kid": "k1"})
+    for token in (f"{unsigned}.{claims}.", f"{unsigned}.{claims}.{signature}", f"{head}.{claims}."):
+        assert door.refuses(token)
+
+    public = door.keys.private.public_key().public_bytes_raw()
+    confused = b64({"alg": "HS256", "typ": "at+jwt", "kid": "k1"})
+    for secret in (public, b64(public).encode()):
+        mac = b64(hmac.digest(secret, f"{confused}.{claims}".encode(), "sha256"))
+        assert door.refuses(f"{confused}.{claims}.{mac}")
+
+    foreign, _ = make_key("k1", b"\x02" * 32)
+    assert door.refuses(f"{head}.{claims}." + b64(foreign.sign(f"{head}.{claims}".encode())))
+
+
+@pytest.mark.requirement("R2")
+def test_only_the_canonical_spelling_is_taken(door: Door) -> None:
+    token = door.sign()
+    head, claims, signature = token.split(".")
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    assert len(signature) % 4 == 2  # so that four bits of the last letter mean nothing
+    twins = [signature[:-1] + letter for letter in letters if letter != signature[-1]]
+    assert all(door.refuses(f"{head}.{claims}.{twin}") for twin in twins)
+    for changed in (
+        token + "=",
+        token + "==",
+        f"{head}=.{claims}.{signature}",
+        token + "\n",
+        " " + token,
+        token.replace(".", ". "),
+        token + ".",
+        f"{head}.{claims}.{signature}.{signature}",
+        f".{claims}.{signature}",
+        f"{head}\r\n.{claims}.{signature}",
+        token.replace("-", "+").replace("_", "/") + "!",
+    ):
+        assert door.refuses(changed)
+
+
+@pytest.mark.requirement("R2")
+def test_a_name_that_stands_twice_is_refused_even_well_signed(door: Door) -> None:
+    head, claims, _ = door.sign().split(".")
+    text = json.dumps(parse(claims))
+    assert door.refuses(door.forge(body=text[:-1] + ', "sub": "admin"}'))
+    text = json.dumps(parse(head))
+    assert door.refuses(door.forge(header=text[:-1] + ', "alg": "none"}'))
+
+
+@pytest.mark.requirement("R2")
+@pytest.mark.parametrize("token", [
+    "", ".", "..", "...", "a.b.c", "é.é.é", "\ud800.a.b", "\x00", "a" * 5_000,
+    "a" * 1_000_000, "." * 100_000, b64("[]") + "." + b64("[]") + ".AA",
+    b64("[" * 700) + "." + b64("[" * 700) + ".AA", b64('{"a":' * 200) + "." + b64("{}") + ".AA",
+    b64(b"\xff") + "." + b64(b"\xff") + ".AA",
+])  # fmt: skip
+def test_rubbish_is_refused_at_once(door: Door, token: str) -> None:
+    assert door.refuses(token)
+
+
+@pytest.mark.requirement("R2")
+def test_depth_in_a_signed_token_breaks_nothing(door: Door) -> None:
+    deep = "[" * 600 + "]" * 600
+    body = json.dumps(parse(door.sign().split(".")[1]))[:-1] + f', "x": {deep}' + "}"
+    token = door.forge(body=body)
+    assert len(token) <= TOKEN_LENGTH_MAX
+    assert not door.refuses(token)  # a claim that nobody reads
+    assert door.refuses(token[:-4] + "AAAA")
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_refused_and_nothing_else_happens(text: str) -> None:
+    assert Door().refuses(text)
+
+
+@pytest.mark.requirement("R2")
+def test_an_expired_token_is_refused_remembered_or_not(door: Door) -> None:
+    token, other = door.sign(), door.sign(token_id="t2")
+    door.verifier.verify(token)
+    door.clock.advance(LIFE_SECONDS * 1_000 - 1)
+    assert not door.refuses(token)
+    door.clock.advance(1)
+    assert door.refuses(token)
+    assert door.refuses(other)
+
+
+@pytest.mark.requirement("R2")
+def test_setting_the_clock_back_lengthens_no_remembered_token(door: Door) -> None:
+    token = door.sign()
+    door.verifier.verify(token)
+    door.clock.set_wall(door.clock.now_ms() - 3_600_000)
+    assert not door.refuses(token)
+    door.clock.advance(LIFE_SECONDS * 1_000)
+    assert door.refuses(token)
+
+
+def test_setting_the_clock_forward_ends_a_token(door: Door) -> None:
+    token = door.sign()
+    door.verifier.verify(token)
+    door.clock.set_wall(door.clock.now_ms() + LIFE_SECONDS * 1_000)
+    assert door.refuses(token)
+
+
+@pytest.mark.requirement("R2")
+def test_a_token_of_the_far_future_is_refused(door: Door) -> None:
+    token = door.sign()
+    door.clock.set_wall(door.clock.now_ms() - 3_600_000)
+    assert door.refuses(token)
+
+
+def test_a_signed_token_cannot_live_longer_than_tokens_do(door: Door) -> None:
+    token = door.forge(body={"exp": 99_999_999_999})
+    assert not door.refuses(token)
+    door.clock.advance((LIFE_SECONDS + 60) * 1_000)
+    assert door.refuses(token)
+
+
+@pytest.mark.requirement("R2", "R5")
+def test_a_retired_key_and_an_ended_session_end_remembered_tokens(door: Door) -> None:
+    token, other = door.sign(), door.sign(session_id="s2")
+    assert not door.refuses(token)
+    assert not door.refuses(other)
+    door.sessions.ended.add("s1")
+    assert door.refuses(token)
+    assert not door.refuses(other)
+    del door.keys.keys["k1"]
+    door.verifier.forget_all()
+    assert door.refuses(other)
+
+
+def test_memory_of_tokens_is_bounded(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_module, "REMEMBERED_MAX", 16)
+    tokens = [door.sign(token_id=f"t{number}") for number in range(50)]
+    for token in tokens:
+        door.verifier.verify(token)
+        assert len(door.verifier._remembered) <= 16
+    assert not door.refuses(tokens[0])  # forgotten, and verified afresh
+
+
+def test_refused_tokens_are_not_remembered(door: Door) -> None:
+    for number in range(20):
+        assert door.refuses(door.sign()[:-4] + f"{number:04}")
+    assert not door.verifier._remembered
+
+
+@pytest.mark.requirement("R2")
+async def test_every_bad_token_gets_the_same_answer_from_a_hall(hall: OpenHall) -> None:
+    ada = await hall.member("ada")
+    head, claims, signature = ada.token.split(".")
+    bad = [f"{head}.{claims}.", f"{claims}.{head}.{signature}", "x", ada.token + "A"]
+    replies = await asyncio.gather(
+        *(hall.answer("identity.get_self", token=token) for token in bad)
+    )
+    problems = {str((r.problem.code, r.problem.details)) for r in replies if r.problem}
+    assert len(problems) == 1
+    assert "unauthenticated" in problems.pop()

@@ -1,0 +1,113 @@
+"""Settings: where each comes from, and what a wrong one is told."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moothall.app.config import Settings, read_settings
+from moothall.core.errors import ConfigurationError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "moothall.toml"
+    path.write_text('port = 1\nhost = "file"\nlog_level = "debug"\nfunctions = ["a", "b"]\n')
+    return path
+
+
+def refuse(
+    flags: dict[str, Any] | None = None,
+    environment: dict[str, str] | None = None,
+    file: Path | None = None,
+) -> str:
+    with pytest.raises(ConfigurationError) as refused:
+        read_settings(flags or {}, environment or {}, file)
+    return str(refused.value)
+
+
+def test_defaults_then_file_then_environment_then_flags(file: Path) -> None:
+    environment = {"MOOTHALL_HOST": "environment", "MOOTHALL_LOG_LEVEL": "error"}
+    settings = read_settings({"log_level": "warning", "host": None}, environment, file)
+    assert settings.connections_max == Settings().connections_max
+    assert settings.port == 1
+    assert settings.host == "environment"
+    assert settings.log_level == "warning"
+    assert settings.functions == ("a", "b")
+
+
+def test_nothing_given_is_the_defaults() -> None:
+    assert read_settings({}, {}, None) == Settings()
+    assert read_settings({"port": None}, {"PATH": "x", "MOOTHALL_CONFIG": "y"}, None) == Settings()
+
+
+def test_text_from_the_environment_becomes_what_is_meant() -> None:
+    environment = {
+        "MOOTHALL_PORT": "0",
+        "MOOTHALL_INSECURE": "true",
+        "MOOTHALL_FUNCTIONS": "a:b c::",
+        "MOOTHALL_LIMITS_SCALE": "2.5",
+    }
+    settings = read_settings({}, environment, None)
+    assert (settings.port, settings.insecure, settings.limits_scale) == (0, True, 2.5)
+    assert settings.functions == ("a", "b c")
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"MOOTHALL_PROT": "1"}, "there is no setting 'prot'; did you mean port"),
+        ({"MOOTHALL_ZZZZ": "1"}, "the environment (MOOTHALL_...): there is no setting 'zzzz'"),
+        ({"MOOTHALL_PORT": "http"}, "the environment: port: this is text, not a whole number"),
+        ({"MOOTHALL_PORT": ""}, "the environment: port: this is text, not a whole number"),
+        ({"MOOTHALL_PORT": "65536"}, "port: the number is out of range; give at most 65535"),
+        ({"MOOTHALL_PORT": "-1"}, "port: the number is out of range; give at least 0"),
+        ({"MOOTHALL_INSECURE": "yes"}, "insecure: this is text, not true or false"),
+        ({"MOOTHALL_LIMITS_SCALE": "0"}, "limits_scale: the number is out of range"),
+        ({"MOOTHALL_LIMITS_SCALE": "nan"}, "limits_scale: the number is out of range"),
+        ({"MOOTHALL_LIMITS_SCALE": "inf"}, "limits_scale: the number is out of range"),
+        ({"MOOTHALL_CONNECTIONS_MAX": "0"}, "give at least 1"),
+        ({"MOOTHALL_LOG_LEVEL": "warn"}, "'warn' is none of the choices; did you mean warning"),
+        ({"MOOTHALL_LOG_LEVEL": "info\n"}, "is none of the choices"),
+    ],
+)
+def test_a_wrong_value_is_told_with_place_and_remedy(
+    environment: dict[str, str], told: str
+) -> None:
+    assert told in refuse(environment=environment)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("prot = 1", "there is no setting 'prot'; did you mean port"),
+        ("[web]\nport = 1", "there is no setting 'web'"),
+        ("port = true", "port: this is true or false, not a whole number"),
+        ("port = 70000", "port: the number is out of range"),
+        ("functions = 'a'", "functions: this is text, not a list"),
+        ("functions = [1]", "functions[0]: this is a whole number, not text"),
+        ("port = ", "Invalid value"),
+        ("port = 1\nport = 2", "Cannot overwrite"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "moothall.toml"
+    path.write_text(text)
+    assert told in refuse(file=path)
+    assert refuse(file=path).startswith(f"{path}: ")
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    assert "cannot be read: No such file" in refuse(file=tmp_path / "nowhere.toml")
+    path = tmp_path / "moothall.toml"
+    path.write_bytes(b"host = '\xff'")
+    assert str(path) in refuse(file=path)
+
+
+def test_a_wrong_flag_is_told_as_such(file: Path) -> None:
+    assert refuse({"port": 70_000}, file=file).startswith("the command line: port: ")
+
+
+def test_the_folder_of_the_data() -> None:
+    assert Settings(data="x/y").data_path == Path("x/y")
+    assert Settings().data_path.name == "moothall"

@@ -1,0 +1,223 @@
+"""Rooms are folders; what is wrong with one is told with its name and the remedy."""
+
+import importlib
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moothall.action.catalog import Catalog
+from moothall.app import discovery
+from moothall.app.discovery import FURNITURE, find_rooms
+from moothall.core.errors import ConfigurationError, DeclarationError
+from tests.unit.action.scenes import GOOD, IMPORTS, write_room
+
+BUILT_IN = ("hall",)
+
+
+def found(*folders: Path) -> list[str]:
+    return [room.name for room in find_rooms(BUILT_IN, folders)][1:]
+
+
+def refuse(*folders: Path) -> str:
+    with pytest.raises(ConfigurationError) as refused:
+        Catalog(find_rooms(BUILT_IN, folders))
+    return str(refused.value)
+
+
+@pytest.mark.requirement("R40")
+def test_all_built_in_rooms_are_found_and_fit_together() -> None:
+    catalog = Catalog(find_rooms((), ()))
+    assert {"access", "hall", "identity", "leaderboards"} <= set(catalog.rooms)
+    assert "hall.ping" in catalog.actions
+
+
+@pytest.mark.requirement("R40")
+def test_a_folder_is_one_room_or_holds_rooms(tmp_path: Path) -> None:
+    write_room(tmp_path / "one", "shop_a")
+    write_room(tmp_path / "many", "shop_b")
+    write_room(tmp_path / "many", "shop_c")
+    (tmp_path / "many" / "docs").mkdir()
+    (tmp_path / "many" / "README.md").write_text("not a room")
+
+    assert found(tmp_path / "one" / "shop_a") == ["shop_a"]
+    assert found(tmp_path / "many") == ["shop_b", "shop_c"]
+    actions = Catalog(find_rooms(BUILT_IN, [tmp_path / "one"])).actions
+    assert set(actions) == {"hall.ping", "shop_a.do_thing"}
+
+
+def test_a_room_may_lack_an_init_and_split_its_actions(tmp_path: Path) -> None:
+    room = tmp_path / "shop_d"
+    (room / "actions").mkdir(parents=True)
+    (room / "actions" / "__init__.py").write_text("")
+    (room / "actions" / "things.py").write_text(GOOD)
+    (room / "migrations").mkdir()
+    (shop,) = find_rooms(BUILT_IN, [room])[1:]
+    assert [action.name for action in shop.actions] == ["shop_d.do_thing"]
+    assert shop.migrations == room / "migrations"
+
+
+def test_a_relative_folder_is_found_from_where_the_operator_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_room(tmp_path, "shop_e")
+    monkeypatch.chdir(tmp_path)
+    assert found(Path("shop_e")) == ["shop_e"]
+
+
+def test_what_lies_beside_a_room_hides_no_installed_module(tmp_path: Path) -> None:
+    write_room(tmp_path, "shop_f")
+    (tmp_path / "json.py").write_text("raise RuntimeError")
+    find_rooms(BUILT_IN, [tmp_path / "shop_f"])
+    assert sys.path[-1] == str(tmp_path)
+
+
+def test_a_missing_folder_and_an_empty_one(tmp_path: Path) -> None:
+    assert refuse(tmp_path / "nowhere").endswith("is not a folder")
+    assert "holds no room (a folder with an actions.py)" in refuse(tmp_path)
+    (tmp_path / "file.py").write_text("")
+    assert "is not a folder" in refuse(tmp_path / "file.py")
+
+
+def test_a_built_in_room_that_does_not_exist() -> None:
+    with pytest.raises(ConfigurationError, match="no room 'leaderbord'; did you mean leaderboards"):
+        find_rooms(["leaderbord"], [])
+
+
+@pytest.mark.requirement("R40")
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("utils.py", "a room has no 'utils.py'; it may have"),
+        ("action.py", "it may have actions"),
+        ("error.py", "it may have errors"),
+        ("README.md", "a room has no 'README.md'"),
+        ("model.txt", "a room has no 'model.txt'"),
+    ],
+)
+def test_a_strange_file_is_named_with_what_may_stand_there(
+    tmp_path: Path, name: str, told: str
+) -> None:
+    room = write_room(tmp_path, "shop_g")
+    (room / name).write_text("")
+    assert told in refuse(room)
+    assert str(room / name) in refuse(room)
+
+
+def test_what_tools_leave_behind_is_no_strange_file(tmp_path: Path) -> None:
+    room = write_room(tmp_path, "shop_h")
+    (room / ".DS_Store").write_text("")
+    (room / "__pycache__").mkdir()
+    assert found(room) == ["shop_h"]
+
+
+def test_all_furniture_may_stand_in_a_room(tmp_path: Path) -> None:
+    pieces = FURNITURE - {"migrations", "actions"}
+    assert found(write_room(tmp_path, "shop_i", **dict.fromkeys(pieces, ""))) == ["shop_i"]
+
+
+def test_a_piece_is_a_file_or_a_folder(tmp_path: Path) -> None:
+    room = write_room(tmp_path, "shop_j", store="")
+    (room / "store").mkdir()
+    assert "'store' is there as a file and as a folder" in refuse(room)
+
+
+@pytest.mark.requirement("R40")
+@pytest.mark.parametrize(
+    ("piece", "text", "told"),
+    [
+        ("actions", "1/0", "shop_k.actions cannot be imported: ZeroDivisionError"),
+        ("actions", "def", "SyntaxError"),
+        ("__init__", "import nowhere", "room shop_k: cannot be imported: ModuleNotFoundError"),
+        ("__init__", "SERVICE = 7", "SERVICE must be a Service(...), not 7"),
+        ("rules", "raise SystemError('x')", "shop_k.rules cannot be imported: SystemError: x"),
+        ("actions", GOOD.replace("effect=READ, ", ""), "the declaration lacks effect"),
+        ("actions", GOOD.replace("async def", "def"), "an action is an 'async def' function"),
+        (
+            "errors",
+            f"{IMPORTS}\nclass Gone(ActionError):\n    code = Code.NOT_FOUND\n",
+            "must end in 'Error'",
+        ),
+    ],
+)
+def test_a_room_that_does_not_load_says_where_and_why(
+    tmp_path: Path, piece: str, text: str, told: str
+) -> None:
+    assert told in refuse(write_room(tmp_path, "shop_k", **{piece: text}))
+
+
+def test_a_broken_module_within_a_piece_is_told_alike(tmp_path: Path) -> None:
+    room = tmp_path / "shop_l"
+    (room / "actions").mkdir(parents=True)
+    (room / "actions" / "__init__.py").write_text("")
+    (room / "actions" / "things.py").write_text("1/0")
+    assert "room shop_l: shop_l.actions.things cannot be imported: Zero" in refuse(room)
+
+
+ERRORS = (
+    f"{IMPORTS}\nclass GoneError(ActionError):\n    '''It is gone.'''\n    code = Code.NOT_FOUND\n"
+)
+
+
+@pytest.mark.requirement("R40")
+@pytest.mark.parametrize("spelling", ["GoneError", "errors.GoneError('x')"])
+def test_an_error_that_is_raised_and_not_listed_stops_the_start(
+    tmp_path: Path, spelling: str
+) -> None:
+    actions = f"from shop_m import errors\nfrom shop_m.errors import GoneError\n{GOOD}"
+    actions = actions.replace("    return Done", f"    raise {spelling}\n    return Done")
+    room = write_room(tmp_path, "shop_m", actions=actions, errors=ERRORS)
+    assert "do_thing raises GoneError but does not list it in raises=" in refuse(room)
+
+
+@pytest.mark.requirement("R40")
+def test_a_listed_error_stands_in_errors(tmp_path: Path) -> None:
+    here = ERRORS + GOOD.replace("raises=()", "raises=(GoneError,)")
+    room = write_room(tmp_path, "shop_n", actions=here)
+    assert "GoneError is declared neither in the errors.py of its room" in refuse(room)
+
+
+def test_errors_of_a_room_it_depends_on_may_be_listed(tmp_path: Path) -> None:
+    write_room(tmp_path, "shop_o", errors=ERRORS)
+    plate = "from moothall.action import Service\nSERVICE = Service(depends_on=('shop_o',))\n"
+    actions = "from shop_o.errors import GoneError\n" + GOOD.replace(
+        "raises=()", "raises=(GoneError,), command='gone ask'"
+    )
+    write_room(tmp_path, "shop_p", __init__=plate, actions=actions)
+    assert "shop_p.do_thing" in Catalog(find_rooms(BUILT_IN, [tmp_path])).actions
+
+
+@pytest.mark.requirement("R40")
+def test_two_rooms_of_one_name(tmp_path: Path) -> None:
+    write_room(tmp_path / "a", "shop_q")
+    write_room(tmp_path / "b", "shop_q")
+    assert "another Python module has the name 'shop_q'" in refuse(tmp_path / "a", tmp_path / "b")
+    assert "two rooms of the name 'hall'" in refuse(write_room(tmp_path / "c", "hall"))
+
+
+@pytest.mark.parametrize("name", ["json", "queue", "moothall", "click", "msgspec"])
+def test_a_room_is_not_called_like_a_module(tmp_path: Path, name: str) -> None:
+    assert "rename the folder" in refuse(write_room(tmp_path, name))
+
+
+@pytest.mark.parametrize("name", ["my-shop", "Shop", "1shop", "s" * 33, "läden"])
+def test_a_rooms_name_stands_on_the_wire(tmp_path: Path, name: str) -> None:
+    assert "lower-case letters, digits and '_'" in refuse(write_room(tmp_path, name))
+
+
+def test_installed_packages_bring_rooms_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def points(value: str) -> Any:
+        return lambda group: [EntryPoint("shop", value, group)]
+
+    write_room(tmp_path / "bundle", "shop_r")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    monkeypatch.setattr(discovery, "entry_points", points("bundle.shop_r"))
+    assert found() == ["shop_r"]
+    monkeypatch.setattr(discovery, "entry_points", points("bundle.shop_r.actions"))
+    with pytest.raises(DeclarationError, match="rename the folder|no package"):
+        find_rooms(BUILT_IN, [])

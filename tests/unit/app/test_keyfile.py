@@ -1,0 +1,86 @@
+"""The sealing key is made once, kept from others, and never overwritten."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from moothall.app.keyfile import LENGTH_BYTES, load_sealing_key, write_secret_file
+from moothall.core.errors import ConfigurationError
+from moothall.testing import SeededEntropy
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "hall" / "sealing.key"
+
+
+def test_it_is_made_once_and_found_again(path: Path) -> None:
+    key = load_sealing_key(path, SeededEntropy(1))
+    text = path.read_text()
+    assert len(key) == LENGTH_BYTES
+    assert load_sealing_key(path, SeededEntropy(2)) == key
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_only_its_owner_can_read_it(path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        load_sealing_key(path, SeededEntropy())
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601, 0o666])
+def test_a_key_that_others_may_read_stops_the_start(path: Path, mode: int) -> None:
+    load_sealing_key(path, SeededEntropy())
+    path.chmod(mode)
+    with pytest.raises(ConfigurationError, match="run: chmod 600"):
+        load_sealing_key(path, SeededEntropy())
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"00", b"zz" * 32, b"00" * 31, b"00" * 33, b"\xff" * 64, b"\x00" * 64]
+)
+def test_a_damaged_key_stops_the_start_and_stays_as_it_is(path: Path, damage: bytes) -> None:
+    key = load_sealing_key(path, SeededEntropy())
+    path.write_bytes(damage)
+    with pytest.raises(ConfigurationError) as refused:
+        load_sealing_key(path, SeededEntropy())
+    assert path.read_bytes() == damage
+    assert str(path) in str(refused.value)
+    assert key.hex() not in str(refused.value)
+
+
+def test_a_folder_in_its_place(path: Path) -> None:
+    path.mkdir(parents=True)
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load_sealing_key(path, SeededEntropy())
+
+
+def test_a_secret_file_is_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    write_secret_file(path, "one\n")
+    with pytest.raises(FileExistsError):
+        write_secret_file(path, "two\n")
+    assert path.read_text() == "one\n"
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with pytest.raises(FileExistsError):
+        write_secret_file(tmp_path / "link", "secret")
+    assert not (tmp_path / "target").exists()
+
+
+def test_half_a_secret_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_secret_file(tmp_path / "secret", "x")
+    assert not (tmp_path / "secret").exists()
