@@ -8,6 +8,7 @@ adds is measured by ``python -m bench``.
 
 import argparse
 import asyncio
+import inspect
 import tempfile
 import time
 from collections.abc import Callable
@@ -43,7 +44,7 @@ class Stages:
     def wrap(self, owner: Any, name: str, stage: str) -> None:
         """Time every call of ``owner.name`` as ``stage``."""
         function = getattr(owner, name)
-        if asyncio.iscoroutinefunction(function):
+        if inspect.iscoroutinefunction(function):
             setattr(owner, name, self._async(function, stage))
         else:
             setattr(owner, name, self._sync(function, stage))

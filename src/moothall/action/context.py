@@ -107,10 +107,7 @@ class Context:
             PermissionDeniedError: With the permission and the path that are missing.
         """
         if not self.may(permission, path):
-            where = f"at {path}" if path else "in the hall"
-            raise PermissionDeniedError(
-                f"{permission} {where} is missing", permission=permission, path=path
-            )
+            raise missing_permission(permission, path)
 
     def emit(self, stream: str, event: "Event") -> None:
         """Write ``event`` to ``stream`` with this transaction; it is pushed after the commit."""
@@ -229,3 +226,17 @@ class Context:
         """Stop a call whose author used the framework wrongly."""
         msg = f"{self.action.name}: {what}"
         raise RuntimeError(msg)
+
+
+def missing_permission(permission: str, path: str | None) -> PermissionDeniedError:
+    """Return the refusal for want of ``permission``.
+
+    It names the path only where the caller named it, so that a hidden resource and an
+    absent one are refused alike.
+    """
+    if path is None:
+        return PermissionDeniedError(f"{permission} is missing there", permission=permission)
+    where = f"at {path}" if path else "in the hall"
+    return PermissionDeniedError(
+        f"{permission} {where} is missing", permission=permission, path=path
+    )

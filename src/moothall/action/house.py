@@ -6,11 +6,10 @@ from typing import TypeVar, cast
 
 from moothall.action.access import Signed
 from moothall.action.catalog import Catalog
-from moothall.action.context import Context
+from moothall.action.context import Context, missing_permission
 from moothall.action.model import Request
 from moothall.action.outbox import Outbox
 from moothall.core.errors import ConfigurationError
-from moothall.core.paths import ROOT
 from moothall.ports.audit import AuditLog
 from moothall.ports.authority import Authority
 from moothall.ports.clock import Clock
@@ -58,7 +57,13 @@ class House:
         if not isinstance(access, Signed):
             return
         at = access.at
-        path = ctx.action.path_of(request) if isinstance(at, str) else await at(ctx, request)
+        if isinstance(at, str):
+            path = ctx.action.path_of(request)
+        else:
+            path = await at(ctx, request)
         if path is not None:
             ctx.path = path
-        ctx.demand(access.permission, ROOT if path is None else path)
+        if not ctx.may(access.permission, ctx.path):
+            # The caller may know the path only if it stood in the request.
+            known = path if isinstance(at, str) and path is not None else None
+            raise missing_permission(access.permission, known)

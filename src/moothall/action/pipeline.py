@@ -152,14 +152,17 @@ class Pipeline:
 
     async def _write(self, visit: Visit) -> bytes:
         """Carry out a WRITE; the reply leaves only after the commit that covers it."""
+        ctx = self._context(visit, None)
 
         async def work(tx: Transaction) -> bytes:
-            return await self._deed(self._context(visit, tx), visit)
+            nonlocal ctx
+            ctx = self._context(visit, tx)
+            return await self._deed(ctx, visit)
 
         try:
             return await self._house.database.write(work)
         except ActionError as error:
-            await self._audit_refusal(visit, error)
+            await self._audit_refusal(ctx, error)
             raise
 
     async def _deed(self, ctx: Context, visit: Visit) -> bytes:
@@ -189,8 +192,10 @@ class Pipeline:
 
     async def _read(self, visit: Visit) -> bytes:
         """Carry out a READ on a snapshot."""
+        ctx = self._context(visit, None)
 
         async def work(tx: Transaction) -> bytes:
+            nonlocal ctx
             ctx = self._context(visit, tx)
             await self._house.authorize(ctx, visit.request)
             return await self._handle(ctx, visit.request)
@@ -198,7 +203,7 @@ class Pipeline:
         try:
             return await self._house.database.read(work)
         except ActionError as error:
-            await self._audit_refusal(visit, error)
+            await self._audit_refusal(ctx, error)
             raise
 
     async def _flow(self, visit: Visit) -> bytes:
@@ -243,11 +248,9 @@ class Pipeline:
             now_ms=self._house.clock.now_ms(),
         )
 
-    async def _audit_refusal(self, visit: Visit, error: ActionError) -> None:
+    async def _audit_refusal(self, ctx: Context, error: ActionError) -> None:
         """Write down that somebody was not permitted; other refusals changed nothing."""
         if error.code is Code.PERMISSION_DENIED:
-            ctx = self._context(visit, None)
-            ctx.path = str(error.details.get("path", ""))
             await self._audit(ctx.audit_row(error.name))
 
     async def _audit(self, row: AuditRow) -> None:

@@ -171,7 +171,7 @@ def test_an_object_that_lets_unknown_fields_pass_is_found_at_any_depth(inner: An
 
 
 class Tree(Request):
-    children: list["Tree"] = []
+    children: list["Tree"]
 
 
 def test_a_request_may_hold_itself() -> None:

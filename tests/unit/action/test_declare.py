@@ -203,5 +203,5 @@ def test_a_wrong_function_is_told(handler: Any, told: str) -> None:
 
 
 def test_outside_a_rooms_actions_an_action_has_no_room() -> None:
-    with pytest.raises(DeclarationError, match="actions are declared in a room's actions.py"):
+    with pytest.raises(DeclarationError, match=r"declared in a room's actions\.py"):
         declare(room=None)

@@ -136,7 +136,7 @@ async def test_replies_are_kept_for_a_day_and_then_swept(
 @pytest.mark.parametrize(("key", "is_good"), [("", False), ("x", True), ("é" * 255, True),
                                               ("x" * 255, True), ("x" * 256, False),
                                               ("a\nb\x00", True)])  # fmt: skip
-async def test_bounds_of_a_key(hall: OpenHall, ada: Visitor, key: str, is_good: bool) -> None:
+async def test_bounds_of_a_key(hall: OpenHall, ada: Visitor, *, key: str, is_good: bool) -> None:
     reply = await hall.answer("notes.put_note", NOTE, token=ada.token, key=key)
     assert (reply.problem is None) == is_good
     if reply.problem is not None:

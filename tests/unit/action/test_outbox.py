@@ -26,10 +26,10 @@ CALLS = st.lists(
 )
 
 
-@given(CALLS, st.booleans())
+@given(calls=CALLS, is_parallel=st.booleans())
 @settings(max_examples=15)
 def test_numbers_have_no_gap_whatever_fails(
-    calls: list[tuple[str, str, str | None]], is_parallel: bool
+    *, calls: list[tuple[str, str, str | None]], is_parallel: bool
 ) -> None:
     async def play() -> None:
         with TemporaryDirectory() as folder, capture_logs():
@@ -88,5 +88,5 @@ def test_an_event_stands_in_a_rooms_events() -> None:
     class NotePut(Event):
         pass
 
-    with pytest.raises(DeclarationError, match="events are declared in a room's events.py"):
+    with pytest.raises(DeclarationError, match=r"declared in a room's events\.py"):
         kind_of(NotePut)

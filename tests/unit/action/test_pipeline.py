@@ -153,9 +153,8 @@ async def test_whatever_is_raised_undoes_all(
     hall: OpenHall, ada: Visitor, misdeed: str, name: str
 ) -> None:
     deeds = _deeds()
-    with capture_logs():
-        with pytest.raises(ProblemError) as refused:
-            await hall.call("notes.put_note", {"title": "a", "misdeed": misdeed}, as_=ada)
+    with capture_logs(), pytest.raises(ProblemError) as refused:
+        await hall.call("notes.put_note", {"title": "a", "misdeed": misdeed}, as_=ada)
     assert refused.value.name == name
     assert await notes_of(hall) == []
     assert await hall.events("shelf/hall") == []
@@ -210,7 +209,6 @@ async def test_a_key_that_would_not_protect_is_refused(
     assert details["remedy"].startswith("leave it out")
 
 
-@pytest.mark.xfail(strict=True, reason="house.authorize tells the path that a store function found")
 @pytest.mark.requirement("R23", "R20")
 async def test_a_hidden_thing_and_an_absent_one_look_alike(
     hall: OpenHall, librarian: Visitor, ada: Visitor

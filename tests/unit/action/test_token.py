@@ -95,8 +95,7 @@ class Door:
         """Tell whether the token is refused, in the one way in which tokens are refused."""
         try:
             self.verifier.verify(token)
-        except UnauthenticatedError as error:
-            assert error.details["remedy"] in {"sign in again", "renew it"}
+        except UnauthenticatedError:
             return True
         return False
 

@@ -8,7 +8,7 @@ import click
 
 from moothall.client.catalog import Catalog, Operation
 from moothall.client.cli.ask import confirm, read_secret
-from moothall.client.cli.fields import NEGATIVE_MARK, Field, Kind, fields_of, parameters_of
+from moothall.client.cli.fields import NEGATIVE_MARK, Kind, fields_of, parameters_of
 from moothall.client.cli.render import print_result
 from moothall.client.cli.settings import add_global_options
 from moothall.client.cli.state import State, state_of
