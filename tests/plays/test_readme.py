@@ -27,6 +27,7 @@ if sys.platform != "win32":
     import termios
 
 README = ROOT / "README.md"
+HISTORY = ROOT / "docs" / "how-to" / "load-history.md"
 PROGRAM = Path(sys.executable).with_name("moothall")
 
 LINES, COLUMNS = 24, 80
@@ -228,6 +229,11 @@ def test_first_five_minutes(tmp_path: Path) -> None:
         assert re.search(r"^score: +119\.49$", shown, re.MULTILINE)
         assert "Booth is seventh of thirteen" in README.read_text("utf-8")
         assert "119.49 s" in README.read_text("utf-8")
+
+        dry, once_more, *look = [one for one in fences_of(HISTORY) if one.language == "sh"]
+        assert "392 of 392 rows would be imported, 0 refused" in newcomer.pastes(dry.text)
+        assert "392 of 392 rows imported, 0 refused" in newcomer.pastes(once_more.text)
+        assert re.search(r"^total: +(\d+)$", newcomer.pastes(look[0].text), re.MULTILINE)
 
         newcomer.pastes(serve_room.text)
         assert newcomer.pastes(sign.text).strip() == "number: 1"

@@ -7,8 +7,9 @@ in the walls must not be found by the first visitor.
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin, is_typeddict
 
@@ -178,17 +179,23 @@ def _raised_in(action: Action[Any, Any]) -> Iterable[type[ActionError]]:
 
     What is raised further down (in rules and stores) is checked when it happens.
     """
+    for target in _raise_targets(action.handler):
+        found = _found(target, action.handler.__globals__)
+        if isinstance(found, type) and issubclass(found, ActionError):
+            yield found
+
+
+@cache
+def _raise_targets(handler: Callable[..., Any]) -> tuple[ast.expr, ...]:
+    """Return what stands behind ``raise`` in the source of ``handler``, which is slow to read."""
     try:
-        source = textwrap.dedent(inspect.getsource(action.handler))
+        source = textwrap.dedent(inspect.getsource(handler))
     except OSError:
-        return
-    names = action.handler.__globals__
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Raise) and node.exc is not None:
-            target = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
-            found = _found(target, names)
-            if isinstance(found, type) and issubclass(found, ActionError):
-                yield found
+        return ()
+    raised = (node.exc for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Raise))
+    return tuple(
+        exc.func if isinstance(exc, ast.Call) else exc for exc in raised if exc is not None
+    )
 
 
 def _found(target: ast.expr, names: Mapping[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from moothall.core.errors import DeclarationError, RateLimitedError
 from moothall.ports.clock import Clock
 
-_TOLERANCE = 1e-5
+_TOLERANCE = 2e-6
 """Seconds that the sums may be off: clocks that count for months have no finer steps."""
 
 KEYS_MAX = 100_000

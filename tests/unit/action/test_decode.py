@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Meta
 
@@ -255,12 +255,13 @@ def test_any_bytes_give_a_request_or_a_refusal(body: bytes) -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=8,
+    max_leaves=4,
 )
 FIELDS = st.sampled_from([*Import.__struct_fields__, "x"])
 
 
-@given(st.dictionaries(FIELDS, JSON))
+@given(st.dictionaries(FIELDS, JSON, max_size=2))
+@settings(max_examples=40)
 def test_any_values_give_a_request_or_a_refusal_with_a_remedy(body: dict[str, Any]) -> None:
     details = fault_of(json.dumps({"entries": [{"member": "a"}], **body}).encode())
     assert details is None or (details["field"] and details["remedy"])

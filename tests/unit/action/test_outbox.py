@@ -22,12 +22,12 @@ CALLS = st.lists(
         st.sampled_from([None, None, "k1", "k2"]),
     ),
     min_size=1,
-    max_size=15,
+    max_size=12,
 )
 
 
 @given(calls=CALLS, is_parallel=st.booleans())
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_numbers_have_no_gap_whatever_fails(
     *, calls: list[tuple[str, str, str | None]], is_parallel: bool
 ) -> None:

@@ -30,6 +30,8 @@ def translate_write(error: BaseException) -> BaseException:
     """Return what a writer's caller is told; a bug stays what it is."""
     if isinstance(error, apsw.FullError):
         return _unavailable("the disk is full", error)
+    if is_sync_failure(error):
+        return _unavailable("the disk failed to sync", error)
     if isinstance(error, _PASSING):
         return _unavailable("the disk cannot be written", error)
     if isinstance(error, StopIteration):
@@ -49,7 +51,7 @@ def translate_read(error: apsw.Error) -> Exception:
     return error
 
 
-def _unavailable(reason: str, cause: apsw.Error) -> StorageUnavailableError:
+def _unavailable(reason: str, cause: BaseException) -> StorageUnavailableError:
     """Return the error that a client may try again after."""
     error = StorageUnavailableError(reason, remedy="try again later")
     error.__cause__ = cause

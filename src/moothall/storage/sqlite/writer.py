@@ -150,8 +150,8 @@ class Writer:
     async def close(self) -> None:
         """Finish what waits, then close the connection, which moves the log into the file."""
         await self.drain()
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.close)
         self._thread.shutdown()
+        await asyncio.to_thread(self._connection.close)
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start a batch in this round of the loop, after all calls that are ready now."""
@@ -260,7 +260,7 @@ class Writer:
                 job.settle()
             if self._is_failing and self._has_written:
                 self._is_failing = False
-                _log.info("the database can be written again")
+                _log.info("writes are accepted again")
         self._done(loop)
 
     def _poisoned(self, jobs: list[Job], error: apsw.Error | None) -> None:
@@ -320,7 +320,7 @@ class Writer:
         """Log that writing fails, once until it works again: each call would repeat it."""
         if isinstance(error, StorageUnavailableError) and not self._is_failing:
             self._is_failing = True
-            _log.error("the database cannot be written", error=str(error), exc_info=error.__cause__)
+            _log.error("writes are refused", error=str(error), cause=repr(error.__cause__))
 
     def _done(self, loop: asyncio.AbstractEventLoop) -> None:
         """End the batch and start the next one if calls wait."""

@@ -97,14 +97,13 @@ def test_refresh_token_opens_and_anything_else_does_not() -> None:
         token.upper(),
         token.replace(".7.", ".8."),
         token.replace(".7.", ".07."),
-        token.replace(".7.", ".٧."),
+        token.replace(".7.", ".\N{ARABIC-INDIC DIGIT SEVEN}."),
         token.replace(".7.", "..7."),
         f"{'a' * 24}.{'9' * 400}.x",
         f"{'a' * 24}.-1.x",
         f"{'b' * 24}{token[24:]}",
         foreign.token("a" * 24, 7),
         "é.1.x",
-        "\ud800.1.x".encode("utf-8", "replace").decode(),
     ]
     assert [text for text in forged if seal.open(text) is not None] == []
 

@@ -9,14 +9,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 
 import apsw
 
 _numbers = itertools.count()
 _JOIN_S = 30
 
+SECTOR_BYTES = 512
 
-class Disk(apsw.VFS):  # type: ignore[misc]  # apsw's classes are of its C part
+
+class Disk(apsw.VFS):
     """Faults are attributes; they act from the next operation on."""
 
     def __init__(self) -> None:
@@ -25,7 +28,7 @@ class Disk(apsw.VFS):  # type: ignore[misc]  # apsw's classes are of its C part
         self.is_full = False
         self.breaks: set[str] = set()
         """Endings of files whose next syncs fail: "-wal", ".sqlite"."""
-        self.before_sync: Callable[[str], None] = lambda name: None
+        self.before_sync: Callable[[str], None] = lambda _name: None
         self.sync_threads: list[str] = []
         self.keeps_synced = False
         self.synced: dict[str, bytes] = {}
@@ -33,6 +36,11 @@ class Disk(apsw.VFS):  # type: ignore[misc]  # apsw's classes are of its C part
 
     def xOpen(self, name: apsw.URIFilename | str | None, flags: list[int]) -> "apsw.VFSFile":  # noqa: N802 - SQLite's name
         return _File(self, name, flags)
+
+    def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: FBT001, N802 - SQLite's
+        super().xDelete(filename, syncdir)
+        # Stays deleted: the folder is synced with the first sync of the log.
+        self.synced.pop(filename, None)
 
     @contextmanager
     def holding(self) -> Iterator[threading.Event]:
@@ -48,16 +56,26 @@ class Disk(apsw.VFS):  # type: ignore[misc]  # apsw's classes are of its C part
         try:
             yield has_come
         finally:
-            self.before_sync = lambda name: None
+            self.before_sync = lambda _name: None
             may_go.set()
 
-    def cut_power(self, folder: Path) -> None:
-        """Write into `folder` what a disk would hold that forgot all that was not synced."""
-        for name, content in self.synced.items():
-            (folder / Path(name).name).write_bytes(content)
+    def cut_power(self, folder: Path, random: Random) -> None:
+        """Write into `folder` what a disk may hold after a power cut.
+
+        What was synced is there; of what was written since, each sector is there or not.
+        """
+        for name, synced in dict(self.synced).items():
+            written = Path(name).read_bytes()
+            length = random.choice((len(synced), len(written)))
+            sectors = []
+            for start in range(0, length, SECTOR_BYTES):
+                source = random.choice((synced, written))
+                sector = source[start : start + SECTOR_BYTES]
+                sectors.append(sector.ljust(min(SECTOR_BYTES, length - start), b"\0"))
+            (folder / Path(name).name).write_bytes(b"".join(sectors)[:length])
 
 
-class _File(apsw.VFSFile):  # type: ignore[misc]  # see above
+class _File(apsw.VFSFile):
     def __init__(self, disk: Disk, name: apsw.URIFilename | str | None, flags: list[int]) -> None:
         self._disk = disk
         self._name = name.filename() if isinstance(name, apsw.URIFilename) else str(name)

@@ -23,7 +23,7 @@ CASES = {
     "SELECT $1 /* it's\n$2 */, $2": "SELECT ?1 /* it's\n$2 */, ?2",
     "SELECT a$1, a_$2, ä$3, $1": "SELECT a$1, a_$2, ä$3, ?1",
     "SELECT $name, $$": "SELECT $name, $$",
-    "SELECT $١": "SELECT $١",
+    "SELECT $\u0661": "SELECT $\u0661",
     "SELECT 5-$1, 6--$2\n-$3": "SELECT 5-?1, 6--$2\n-?3",
 }
 

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from moothall.ports.database import Row, Transaction
 
-ROWS_PER_BUCKET_MAX = 512
+ROWS_PER_BUCKET_MAX = 256
 BUCKETS_PER_GROUP_MAX = 64
 CHUNK_ROWS_MAX = 500
 """Most rows that one call of :meth:`Ranks.delete_board_chunk` removes."""
