@@ -25,6 +25,10 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     deadline_ms: int | None = None
     """Time left for this call when it arrived, or None for the action's own bound."""
 
+    def __repr__(self) -> str:
+        """Tell nothing secret: a call may stand in a traceback."""
+        return f"Call({self.action!r}, {len(self.body)} bytes, from {self.source})"
+
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
     """The answer. Exactly one of ``body`` and ``problem`` is set."""

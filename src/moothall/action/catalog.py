@@ -63,6 +63,7 @@ class Catalog:
         for room in self.rooms.values():
             for action in room.actions:
                 _check_request(action.name, action.request_type)
+                _check_integers(action.name, action.request_type)
                 _check_raises(action, self._errors_within_reach(room))
 
     def near(self, name: str) -> list[str]:
@@ -142,6 +143,32 @@ def _check_request(name: str, request_type: Any, seen: frozenset[Any] = frozense
     for info in msgspec.structs.fields(request_type):
         for inner in _objects_in(info.type):
             _check_request(name, inner, seen | {request_type})
+
+
+def _check_integers(name: str, request_type: type) -> None:
+    """Refuse an integer without bounds: JSON has larger ones than a database column."""
+    seen: set[int] = set()
+
+    def visit(info: Any, field: str) -> None:
+        if id(info) in seen:
+            return
+        seen.add(id(info))
+        if isinstance(info, msgspec.inspect.IntType) and not (
+            (info.ge is not None or info.gt is not None)
+            and (info.le is not None or info.lt is not None)
+        ):
+            msg = f"{name}: {field} is an integer without bounds; use SafeInteger or Meta(ge=, le=)"
+            raise DeclarationError(msg)
+        for inner in getattr(info, "fields", ()):
+            visit(inner.type, f"{field}.{inner.name}")
+        for part in ("type", "item_type", "key_type", "value_type"):
+            if isinstance(inner := getattr(info, part, None), msgspec.inspect.Type):
+                visit(inner, field)
+        for part in ("types", "item_types"):
+            for inner in getattr(info, part, ()):
+                visit(inner, field)
+
+    visit(msgspec.inspect.type_info(request_type), request_type.__name__)
 
 
 def _objects_in(annotation: Any) -> list[Any]:

@@ -111,6 +111,8 @@ class Context:
 
     def emit(self, stream: str, event: "Event") -> None:
         """Write ``event`` to ``stream`` with this transaction; it is pushed after the commit."""
+        if self.action.effect == "read" or self._tx is None:
+            self._misuse("events are written by a WRITE, or by a step of a FLOW (ctx.write)")
         self.events.append((stream, event))
 
     async def read(self, work: "Callable[[Context], Awaitable[R]]") -> R:

@@ -94,7 +94,7 @@ class Pipeline:
             if error.code is Code.INTERNAL:
                 return Reply(request_id, problem=self._fault(call, request_id, error))
             return Reply(request_id, problem=error.problem(request_id))
-        except Exception as error:  # noqa: BLE001 - a bug answers `internal` and leaks nothing
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a bug answers `internal`, no more
             return Reply(request_id, problem=self._fault(call, request_id, error))
 
     async def _pass(self, call: Call, request_id: str) -> bytes:
@@ -147,7 +147,9 @@ class Pipeline:
             )
         if not 1 <= len(key) <= idempotency.KEY_LENGTH_MAX:
             raise InvalidArgumentError(
-                "idempotency_key", f"a key has 1 to {idempotency.KEY_LENGTH_MAX} characters"
+                "idempotency_key",
+                f"a key has 1 to {idempotency.KEY_LENGTH_MAX} characters",
+                "take a random one, such as a UUID",
             )
 
     async def _write(self, visit: Visit) -> bytes:
@@ -173,7 +175,8 @@ class Pipeline:
         if key is None:
             return await self._do(ctx, visit)
         scope = idempotency.Scope(ctx.actor, action.name, key)
-        digest = idempotency.digest_of(_encode(visit.request))
+        # Sorted, so that two spellings of one request are one request.
+        digest = idempotency.digest_of(_encode(visit.request, order="deterministic"))
         known = await idempotency.find_reply(tx, scope, digest, ctx.now_ms)
         if known is not None:
             return known
@@ -212,16 +215,23 @@ class Pipeline:
         seconds = FLOW_SECONDS_MAX
         if visit.call.deadline_ms is not None:
             seconds = min(seconds, visit.call.deadline_ms / 1_000)
+        outcome = InternalError.name
+        limit = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds):
+            async with limit:
                 await self._house.authorize(ctx, visit.request)
                 reply = await self._handle(ctx, visit.request)
+            outcome = "done"
         except TimeoutError:
+            if not limit.expired():
+                raise  # the handler's own: a fault of ours
+            outcome = DeadlineExceededError.name
             raise DeadlineExceededError(f"it took longer than {seconds:g} s") from None
         except ActionError as error:
-            await self._audit(ctx.audit_row(error.name))
+            outcome = error.name
             raise
-        await self._audit(ctx.audit_row("done"))
+        finally:
+            await self._audit(ctx.audit_row(outcome))
         return reply
 
     async def _handle(self, ctx: Context, request: Request) -> bytes:
@@ -264,7 +274,7 @@ class Pipeline:
         return UnknownActionError(f"there is no action {name[:128]!r}", near=near, remedy=remedy)
 
     @staticmethod
-    def _fault(call: Call, request_id: str, error: Exception) -> Problem:
+    def _fault(call: Call, request_id: str, error: BaseException) -> Problem:
         """Log a fault of ours whole, and tell the caller only where to look for it."""
         _log.error("call failed", action=call.action, request_id=request_id, exc_info=error)
         return InternalError().problem(request_id)

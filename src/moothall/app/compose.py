@@ -3,6 +3,7 @@
 import fcntl
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -80,40 +81,32 @@ async def open_hall(
     catalog = Catalog(find_rooms(settings.rooms, map(Path, settings.functions)))
     folder = settings.data_path
     _make_folder(folder)
-    lock = _lock(folder)
-    sealing_key = load_sealing_key(folder / KEY_FILE, entropy)
-    issuer = settings.issuer or _name_of_hall(sealing_key)
-    resources = Resources(
-        clock=clock,
-        entropy=entropy,
-        sealing_key=sealing_key,
-        issuer=issuer,
-        audience=issuer,
-        services={name: room.service for name, room in catalog.rooms.items()},
-    )
-    database = SqliteDatabase.open(folder / DATABASE_FILE, on_sync_failure=on_sync_failure)
-    try:
+    async with AsyncExitStack() as opened:
+        lock = opened.enter_context(_lock(folder))
+        sealing_key = load_sealing_key(folder / KEY_FILE, entropy)
+        issuer = settings.issuer or _name_of_hall(sealing_key)
+        resources = Resources(
+            clock=clock,
+            entropy=entropy,
+            sealing_key=sealing_key,
+            issuer=issuer,
+            audience=issuer,
+            services={name: room.service for name, room in catalog.rooms.items()},
+        )
+        ports = _provide(catalog, resources)
+        keys: KeyRing = _port(ports, KeyRing)
+        sessions: Sessions = _port(ports, Sessions)
+        authority, audit = _port(ports, Authority), _port(ports, AuditLog)
+        database = SqliteDatabase.open(folder / DATABASE_FILE, on_sync_failure=on_sync_failure)
+        opened.push_async_callback(database.close)
         rooms = [(name, room.migrations) for name, room in catalog.rooms.items()]
         await migrate(database, clock, rooms, database.engine)
-        ports = _provide(catalog, resources)
         await database.write(lambda tx: _load(tx, ports))
-    except BaseException:
-        await database.close()
-        lock.close()
-        raise
-    house = House(
-        catalog=catalog,
-        database=database,
-        clock=clock,
-        entropy=entropy,
-        authority=_port(ports, Authority),
-        audit=_port(ports, AuditLog),
-        ports=ports,
-    )
-    keys = _port(ports, KeyRing)
-    verifier = TokenVerifier(keys, _port(ports, Sessions), clock, issuer=issuer, audience=issuer)
-    pipeline = Pipeline(house, verifier, limits_scale=settings.limits_scale)
-    return Hall(house, pipeline, database, catalog, keys, lock)
+        house = House(catalog, database, clock, entropy, authority, audit, ports)
+        verifier = TokenVerifier(keys, sessions, clock, issuer=issuer, audience=issuer)
+        pipeline = Pipeline(house, verifier, limits_scale=settings.limits_scale)
+        opened.pop_all()  # all went well: what is open stays open
+        return Hall(house, pipeline, database, catalog, keys, lock)
 
 
 def _provide(catalog: Catalog, resources: Resources) -> dict[type, object]:

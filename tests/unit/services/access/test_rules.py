@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -113,9 +113,8 @@ class Bindings(RuleBasedStateMachine):
                     assert self.index.allows(principal, permission, path) is expected
 
 
-@pytest.mark.requirement("R20")
-class TestBindings(Bindings.TestCase):  # type: ignore[misc] - the base is made at run time
-    pass
+TestBindings = pytest.mark.requirement("R20")(Bindings.TestCase)
+TestBindings.settings = settings(max_examples=25, stateful_step_count=20)
 
 
 @pytest.mark.requirement("R20")

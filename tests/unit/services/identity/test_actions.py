@@ -467,7 +467,10 @@ async def test_names_are_told_for_ids_that_exist(hall: OpenHall) -> None:
     "action", ["get_self", "close_session", "list_members", "find_member", "add_members"]
 )
 async def test_without_a_token_nothing_is_told(hall: OpenHall, action: str) -> None:
-    request = {"find_member": {"member": "x"}, "add_members": {"names": ["x"]}}.get(action)
+    requests: dict[str, dict[str, Any]] = {
+        "find_member": {"member": "x"},
+        "add_members": {"names": ["x"]},
+    }
     with pytest.raises(ProblemError) as refusal:
-        await hall.call(f"identity.{action}", request)
+        await hall.call(f"identity.{action}", requests.get(action))
     assert refusal.value.code == "unauthenticated"
