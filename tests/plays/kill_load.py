@@ -79,7 +79,7 @@ class Write:
     action: str
     request: dict[str, Any]
     key: str
-    token: str
+    token: str = field(repr=False)
     reply: bytes | None = None
 
     @property

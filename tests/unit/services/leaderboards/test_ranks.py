@@ -309,9 +309,14 @@ def test_every_search_seeks_by_the_whole_position(tx: MemoryTransaction, name: s
     # By the key alone it would walk all ties: right, and a hundred times slower.
     sql = getattr(ranks, name)
     params = (1,) * max(int(number) for number in re.findall(r"\$(\d+)", sql))
-    for *_, plan in tx.run(f"EXPLAIN QUERY PLAN {sql}", params):
-        if "SEARCH" in plan:
-            assert "(key,submitted_at_ms,entry_id)" in plan
+    plans = [plan for *_, plan in tx.run(f"EXPLAIN QUERY PLAN {sql}", params) if "SEARCH" in plan]
+    if name == "_COUNT_BEFORE":
+        # The total alone is a sum over all groups, and they are few.
+        [total] = [plan for plan in plans if plan.endswith("(board_id=? AND level=?)")]
+        plans.remove(total)
+    assert plans
+    for plan in plans:
+        assert "(key,submitted_at_ms,entry_id)" in plan
 
 
 # --- Any history ----------------------------------------------------------------------------------

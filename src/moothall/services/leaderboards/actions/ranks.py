@@ -106,12 +106,12 @@ async def get_rank(ctx: Context, request: GetRank) -> Rank:
     """
     board = await boards.get_board(ctx.tx, request.board_id)
     member_id, ranked = await _find(ctx, board, request.member)
-    better = await RANKS.count_better(ctx.tx, board.board_id, ranked.key)
+    better, total = await RANKS.count_better_and_all(ctx.tx, board.board_id, ranked.key)
     return Rank(
         board_id=board.board_id,
         member_id=member_id,
         place=better + 1,
-        total=await RANKS.count(ctx.tx, board.board_id),
+        total=total,
         score=score_of(ranked.key, board.direction),
         submitted_at_ms=ranked.submitted_at_ms,
         entry_id=ranked.entry_id,

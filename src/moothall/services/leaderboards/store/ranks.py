@@ -192,6 +192,8 @@ _COUNT_BEFORE = f"""
     ), 0) + (
       SELECT count(*) FROM leaderboards_rank
       WHERE board_id = $1 AND ({_COLUMNS}) >= ($2, $3, $4) AND ({_COLUMNS}) < ($8, $9, $10)
+    ), (
+      SELECT sum(row_count) FROM leaderboards_rank_bucket WHERE board_id = $1 AND level = {_GROUP}
     )
     """
 
@@ -247,7 +249,13 @@ class Ranks:
 
     async def count_better(self, tx: Transaction, board_id: str, key: float) -> int:
         """Return how many rows have a smaller key: the place of ``key``, less one."""
-        return await self.count_before(tx, board_id, Position(key, _EARLIEST_MS, ""))
+        return (await self.count_better_and_all(tx, board_id, key))[0]
+
+    async def count_better_and_all(
+        self, tx: Transaction, board_id: str, key: float
+    ) -> tuple[int, int]:
+        """Return how many rows have a smaller key, and how many there are, for one price."""
+        return await self._count(tx, board_id, Position(key, _EARLIEST_MS, ""))
 
     async def count_before(self, tx: Transaction, board_id: str, position: Position) -> int:
         """Return how many rows stand before a position, which need not be ranked.
@@ -255,14 +263,18 @@ class Ranks:
         Unlike :meth:`count_better` it counts earlier ties too: the offset of a row. Two
         reads: on PostgreSQL within one snapshot, or under the board's lock.
         """
+        return (await self._count(tx, board_id, position))[0]
+
+    async def _count(self, tx: Transaction, board_id: str, position: Position) -> tuple[int, int]:
+        """Return how many rows stand before a position, and how many there are."""
         bucket = await _find_bucket(tx, _FIND_BUCKET, board_id, position)
         if bucket is None:
-            return 0
+            return 0, 0
         row = await tx.fetch_one(
             _COUNT_BEFORE, board_id, *bucket.start, *bucket.group_start, *position
         )
         assert row is not None, "a sum is always a row"
-        return int(row[0])
+        return int(row[0]), int(row[1])
 
     async def list_first(self, tx: Transaction, board_id: str, limit: int) -> list[Position]:
         """Return the best rows, best first."""
