@@ -99,11 +99,15 @@ async def prepare(hall: Hall, entries: int) -> str:
     digest = digest_secret("secret")
     await hall.database.write(lambda tx: renew_claim(tx, digest, 0))
     await ask(hall, "access.claim_administration", {"secret": "secret"}, token)
-    board = {"name": "board", "direction": "descending", "counting": "every"}
+    board = {"name": "board", "direction": "descending"}
     await ask(hall, "leaderboards.create_board", board, token)
     for start in range(0, entries, 500):
         rows = [
-            {"submitter": "bencher", "score": (start + n) * 7_919 % 100_003, "submitted_at_ms": n}
+            {
+                "submitter": f"m{start + n}" if start + n else "bencher",
+                "score": (start + n) * 7_919 % 100_003,
+                "submitted_at_ms": n,
+            }
             for n in range(500)
         ]
         await ask(

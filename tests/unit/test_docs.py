@@ -17,11 +17,14 @@ import msgspec
 import pytest
 
 from moothall.action.catalog import Catalog
+from moothall.action.pipeline import SOURCE_RATE
 from moothall.app.config import Settings
 from moothall.app.discovery import find_rooms
 from moothall.app.main import serve
 from moothall.core.codes import HTTP_STATUS, RETRYABLE, Code
 from moothall.core.errors import FRAMEWORK_ERRORS
+from moothall.core.units import KIBIBYTE, MEBIBYTE, SECOND_MS
+from moothall.transports.http.bounds import HttpBounds
 from tests.unit.test_tidy import check_text_travels
 from tools.make_reference import make_pages
 
@@ -187,6 +190,23 @@ def test_every_setting_is_documented() -> None:
         assert meaning.endswith(".")
     assert not rows, "a setting is documented that does not exist"
     assert set(flags) - set(Settings.__struct_fields__) == {"config"}
+
+
+def test_fixed_bounds_are_told_as_they_are() -> None:
+    text = section(DOCS / "reference" / "settings.md", "## Bounds that are no settings yet")
+    bounds = HttpBounds()
+    told = {
+        "of headers": f"{bounds.head_size_bytes_max // KIBIBYTE} KiB",
+        "of body": f"{bounds.body_size_bytes_max // MEBIBYTE} MiB",
+        "for the TLS handshake": f"{bounds.handshake_timeout_ms // SECOND_MS} s",
+        "for the headers": f"{bounds.head_timeout_ms // SECOND_MS} s",
+        "for the body": f"{bounds.body_timeout_ms // SECOND_MS} s",
+        "between two requests": f"{bounds.idle_timeout_ms // SECOND_MS} s",
+        "calls a second over all": f"{SOURCE_RATE.calls:,}",
+    }
+    assert SOURCE_RATE.window_ms == SECOND_MS
+    for what, bound in told.items():
+        assert f"{bound} {what}" in " ".join(text.split())
 
 
 def test_every_code_is_documented() -> None:

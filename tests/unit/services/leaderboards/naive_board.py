@@ -88,4 +88,4 @@ def total(scores: list[float]) -> float:
     try:
         return numerator / denominator
     except OverflowError:
-        return math.copysign(sys.float_info.max, numerator)
+        return sys.float_info.max if numerator > 0 else -sys.float_info.max

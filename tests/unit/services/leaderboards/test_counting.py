@@ -140,7 +140,7 @@ class Story:
         await self.hall.call("leaderboards.create_board", board, as_=self.boss)
 
     async def step(self) -> None:
-        self.hall.clock.advance(self.chance.choice([1, 1, 60_000]))
+        self.hall.clock.advance(self.chance.choice([1, 1, 2_000]))
         kinds = [self.submit, self.submit, self.verify, self.verify, self.unverify, self.bring_in]
         await self.chance.choice(kinds)()
 
@@ -152,7 +152,9 @@ class Story:
             as_=player,
         )
         self.naive.add(
-            NaiveEntry(entry.entry_id, player.name, score, self.hall.clock.now_ms(), False)
+            NaiveEntry(
+                entry.entry_id, player.name, score, self.hall.clock.now_ms(), is_verified=False
+            )
         )
 
     async def verify(self) -> None:

@@ -30,6 +30,8 @@ class Disk(apsw.VFS):
         """Endings of files whose next syncs fail: "-wal", ".sqlite"."""
         self.before_sync: Callable[[str], None] = lambda _name: None
         self.sync_threads: list[str] = []
+        self.writers: dict[str, set[str]] = {}
+        """Names of the threads that wrote, by the ending of the file."""
         self.keeps_synced = False
         self.synced: dict[str, bytes] = {}
         """What each file held when it was last synced, by name."""
@@ -84,6 +86,8 @@ class _File(apsw.VFSFile):
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
         if self._disk.is_full:
             raise apsw.exception_for(apsw.SQLITE_FULL)
+        writers = self._disk.writers.setdefault(Path(self._name).suffix, set())
+        writers.add(threading.current_thread().name)
         super().xWrite(data, offset)
 
     def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's name

@@ -1,5 +1,7 @@
 """Opening a database of a test: bounds lowered, disk meddled with, statements written down."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from tests.unit.storage.sqlite.disk import Disk
 FILE = "hall.sqlite"
 SCHEMA = "CREATE TABLE item (id INTEGER PRIMARY KEY, text TEXT NOT NULL DEFAULT '')"
 INSERT = "INSERT INTO item (id, text) VALUES ($1, $2)"
+WAIT_S = 20
 SLOW = """
 WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < $1)
 SELECT max(n) FROM number
@@ -56,6 +59,11 @@ def inserting(number: int, text: str = "") -> Callable[[Transaction], Awaitable[
 async def ids(database: SqliteDatabase) -> list[int]:
     rows = await database.read(lambda tx: tx.fetch_all("SELECT id FROM item ORDER BY id"))
     return [row[0] for row in rows]
+
+
+async def come(event: threading.Event) -> None:
+    """Wait, without stopping the loop, for what another thread does."""
+    assert await asyncio.to_thread(event.wait, WAIT_S)
 
 
 def connection_of(database: SqliteDatabase) -> apsw.Connection:

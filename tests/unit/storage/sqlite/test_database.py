@@ -12,7 +12,13 @@ from moothall.storage.sqlite import SqliteBounds
 from tests.unit.storage.sqlite.disk import Disk
 from tests.unit.storage.sqlite.opening import FILE, ids, inserting, opened
 
-SMALL = SqliteBounds(batch_calls_max=8, log_pages_wish=20, log_pages_max=60)
+SMALL = SqliteBounds(
+    batch_calls_max=8,
+    log_pages_wish=20,
+    log_pages_max=60,
+    # The power is cut on the loop's thread, while no commit is under way.
+    commit_seconds_inline_max=60,
+)
 
 
 @pytest.mark.requirement("R36")

@@ -15,7 +15,7 @@ from moothall.core.errors import (
 )
 from moothall.ports.database import Row, Transaction
 from moothall.storage.sqlite import SqliteBounds
-from tests.unit.storage.sqlite.opening import SLOW, ids, inserting, opened
+from tests.unit.storage.sqlite.opening import SLOW, come, ids, inserting, opened
 
 STEPS = 3_000_000
 """Far more than 1 ms allows."""
@@ -80,7 +80,7 @@ async def test_a_long_read_leaves_the_loop_free(tmp_path: Path) -> None:
     async with opened(tmp_path) as database:
         long = LongRead()
         task = asyncio.create_task(database.read(long.work))
-        await asyncio.to_thread(long.has_begun.wait)
+        await come(long.has_begun)
         for number in range(20):
             await database.write(inserting(number))
             assert len(await ids(database)) == number + 1
@@ -95,7 +95,7 @@ async def test_one_read_sees_one_state(tmp_path: Path) -> None:
         await database.write(inserting(1))
         long = LongRead()
         task = asyncio.create_task(database.read(long.work))
-        await asyncio.to_thread(long.has_begun.wait)
+        await come(long.has_begun)
         await database.write(inserting(2))
         assert len(await ids(database)) == 2
         long.may_end.set()
@@ -124,7 +124,7 @@ async def test_too_many_long_reads_are_refused(tmp_path: Path) -> None:
     async with opened(tmp_path, SqliteBounds(reads_waiting_max=4)) as database:
         longs = [LongRead() for _ in range(6)]
         tasks = [asyncio.create_task(database.read(long.work)) for long in longs]
-        await asyncio.to_thread(longs[1].has_begun.wait)
+        await come(longs[1].has_begun)
         for long in longs:
             long.may_end.set()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
@@ -136,7 +136,7 @@ async def test_a_caller_of_a_long_read_may_leave(tmp_path: Path) -> None:
     async with opened(tmp_path, SqliteBounds(reads_waiting_max=1)) as database:
         long = LongRead()
         task = asyncio.create_task(database.read(long.work))
-        await asyncio.to_thread(long.has_begun.wait)
+        await come(long.has_begun)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -155,7 +155,7 @@ async def test_close_waits_for_long_reads(
     async with opened(tmp_path) as database:
         long = LongRead()
         task = asyncio.create_task(database.read(long.work))
-        await asyncio.to_thread(long.has_begun.wait)
+        await come(long.has_begun)
         prepare(long)
         closing = asyncio.create_task(database._reader.close())
         await asyncio.sleep(0)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,13 +15,14 @@ from moothall.core.errors import ActionError, OverloadedError, StorageUnavailabl
 from moothall.ports.database import Transaction
 from moothall.storage.errors import TransactionEndedError
 from moothall.storage.sqlite import SqliteBounds, SqliteDatabase
-from moothall.storage.sqlite.connection import open_reader
+from moothall.storage.sqlite.connection import OPEN_TIMEOUT_MS, open_reader
 from tests.contract.databases import never, run_script
 from tests.unit.storage.sqlite.disk import Disk
 from tests.unit.storage.sqlite.opening import (
     FILE,
     INSERT,
     Beat,
+    come,
     connection_of,
     ids,
     inserting,
@@ -321,7 +323,7 @@ async def test_a_call_whose_caller_leaves_during_the_commit_stays(tmp_path: Path
     async with opened(tmp_path, ON_THREAD, disk) as database:
         with disk.holding() as has_come:
             tasks = [asyncio.create_task(database.write(inserting(n))) for n in range(2)]
-            await asyncio.to_thread(has_come.wait)
+            await come(has_come)
             tasks[0].cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert isinstance(outcomes[0], asyncio.CancelledError)
@@ -336,7 +338,7 @@ async def test_a_commit_on_the_thread_leaves_the_loop_free(tmp_path: Path) -> No
     async with opened(tmp_path, ON_THREAD, disk) as database:
         with disk.holding() as has_come:
             first = asyncio.create_task(database.write(inserting(1)))
-            await asyncio.to_thread(has_come.wait)
+            await come(has_come)
             second = asyncio.create_task(database.write(inserting(2)))
             for _ in range(100):
                 assert await ids(database) == []
@@ -445,7 +447,7 @@ async def test_a_failed_sync_fails_those_who_wait(tmp_path: Path) -> None:
     async with opened(tmp_path, ON_THREAD, disk, on_sync_failure=failures.append) as database:
         with disk.holding() as has_come:
             first = asyncio.create_task(database.write(inserting(1)))
-            await asyncio.to_thread(has_come.wait)
+            await come(has_come)
             others = [asyncio.create_task(database.write(inserting(n))) for n in (2, 3)]
             await asyncio.sleep(0)
             disk.breaks = {"-wal"}
@@ -463,9 +465,13 @@ async def test_another_programs_lock_does_not_stop_the_loop(tmp_path: Path) -> N
         other = apsw.Connection(str(tmp_path / FILE))
         other.execute("BEGIN IMMEDIATE")
         task = asyncio.create_task(database.write(inserting(1)))
+        start = time.monotonic()
         for _ in range(20):
+            await asyncio.sleep(0)
             assert await ids(database) == []
         assert not task.done()
+        # SQLite's own waiting would have stopped the loop until it gives up.
+        assert time.monotonic() - start < OPEN_TIMEOUT_MS / 1_000
         other.execute("ROLLBACK")
         other.close()
         assert await task == 1
@@ -493,7 +499,7 @@ async def test_close_finishes_a_commit_on_the_thread(tmp_path: Path) -> None:
     await run_script(database, "CREATE TABLE item (id INTEGER PRIMARY KEY, text TEXT)")
     with disk.holding() as has_come:
         task = asyncio.create_task(database.write(inserting(1)))
-        await asyncio.to_thread(has_come.wait)
+        await come(has_come)
         closing = asyncio.create_task(database.close())
         await asyncio.sleep(0)
         with pytest.raises(StorageUnavailableError, match="closing"):
