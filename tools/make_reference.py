@@ -67,7 +67,9 @@ def make_pages() -> dict[Path, str]:
     return {
         REFERENCE / "actions.md": _actions(catalog),
         errors: _put(errors.read_text("utf-8"), parts),
-        settings: _put(settings.read_text("utf-8"), {"settings": _settings()}),
+        settings: _put(
+            settings.read_text("utf-8"), {"settings": _settings(), "tables": _tables(catalog)}
+        ),
     }
 
 
@@ -128,6 +130,8 @@ def _settings() -> str:
     meanings = _docstrings_of_fields(Settings)
     rows = []
     for field in msgspec.structs.fields(Settings):
+        if field.name == "tables":
+            continue  # made up of those that the rooms bring along
         flag = flags.get(field.name)
         rows.append(
             (
@@ -140,6 +144,26 @@ def _settings() -> str:
             )
         )
     return _table(("setting", "default", "value", "environment", "flag", "meaning"), rows)
+
+
+def _tables(catalog: Catalog) -> str:
+    """Return a section for each table of settings that a room has."""
+    parts = []
+    for table, kind in sorted(catalog.settings.items()):
+        meanings = _docstrings_of_fields(kind)
+        rows = (
+            (
+                f"`{field.name}`",
+                _default_of(field.default),
+                _range_of(field.type),
+                f"`{PREFIX}{table.upper()}__{field.name.upper()}`",
+                _plain(meanings[field.name]),
+            )
+            for field in msgspec.structs.fields(kind)
+        )
+        head = ("setting", "default", "value", "environment", "meaning")
+        parts.append(f"### [{table}]\n\n{(inspect.getdoc(kind) or '')}\n\n{_table(head, rows)}")
+    return "\n".join(parts)
 
 
 def _docstrings_of_fields(cls: type) -> dict[str, str]:

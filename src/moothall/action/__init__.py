@@ -18,9 +18,10 @@ from moothall.action.fields import (
     Text,
     TimeMs,
 )
+from moothall.action.jobs import job
 from moothall.action.limiter import PerActor, PerSource
 from moothall.action.model import Request, Result
-from moothall.action.service import EVERYONE, Resources, Role, Service
+from moothall.action.service import EVERYONE, Resources, Role, RoomSettings, Service
 
 __all__ = [
     "EVERYONE",
@@ -42,6 +43,7 @@ __all__ = [
     "Resources",
     "Result",
     "Role",
+    "RoomSettings",
     "SafeInteger",
     "Secret",
     "Service",
@@ -50,4 +52,5 @@ __all__ = [
     "Text",
     "TimeMs",
     "action",
+    "job",
 ]

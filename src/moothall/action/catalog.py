@@ -17,7 +17,8 @@ import msgspec
 
 from moothall.action.access import Signed
 from moothall.action.declare import Action
-from moothall.action.service import Provide, Service
+from moothall.action.jobs import Job
+from moothall.action.service import Personal, Provide, RoomSettings, Service
 from moothall.core.errors import FRAMEWORK_ERRORS, ActionError, DeclarationError
 from moothall.core.names import near_matches
 
@@ -37,6 +38,8 @@ class Room:
     migrations: Path | None = None
     provide: Provide | None = None
     errors: frozenset[type[ActionError]] = field(default_factory=frozenset)
+    jobs: tuple[Job, ...] = ()
+    personal: Personal | None = None
 
 
 class Catalog:
@@ -65,6 +68,22 @@ class Catalog:
                 _check_request(action.name, action.request_type)
                 _check_integers(action.name, action.request_type)
                 _check_raises(action, self._errors_within_reach(room))
+
+    @property
+    def settings(self) -> dict[str, type[RoomSettings]]:
+        """Tables of settings that the rooms have, by name.
+
+        Raises:
+            DeclarationError: Two rooms have a table of one name.
+        """
+        found: dict[str, type[RoomSettings]] = {}
+        for room in self.rooms.values():
+            for table, kind in room.service.settings.items():
+                if table in found:
+                    msg = f"room {room.name!r}: another room has the settings [{table}] already"
+                    raise DeclarationError(msg)
+                found[table] = kind
+        return found
 
     def near(self, name: str) -> list[str]:
         """Return names of actions that ``name`` may have meant."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import msgspec
 
 from moothall.core.errors import ActionError, InternalError, PermissionDeniedError
-from moothall.core.ids import ENTROPY_BYTES, make_id
 from moothall.core.paths import ROOT
 from moothall.ports.audit import AuditRow
 from moothall.ports.database import Transaction
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from moothall.action.declare import Action
     from moothall.action.event import Event
     from moothall.action.house import House
+    from moothall.action.jobs import Job
     from moothall.action.model import Request
 
 P = TypeVar("P")
@@ -32,7 +32,7 @@ class Context:
         session_id: The member's session; empty for PUBLIC actions.
         source: Address of the client.
         now_ms: When the deed began, UTC epoch milliseconds; one value for the whole call.
-        path: The resource at which the call was permitted.
+        path: The resource at which the call was permitted, or which it turned out to concern.
         events: What was emitted so far, as (stream, event).
     """
 
@@ -43,6 +43,7 @@ class Context:
         "action",
         "actor",
         "events",
+        "is_audited",
         "now_ms",
         "path",
         "request_id",
@@ -53,7 +54,7 @@ class Context:
     def __init__(  # noqa: PLR0913 - made in two places of this floor only
         self,
         house: "House",
-        action: "Action[Any, Any]",
+        action: "Action[Any, Any] | Job",
         tx: Transaction | None,
         *,
         actor: str,
@@ -68,7 +69,8 @@ class Context:
         self._house = house
         self._tx = tx
         self._principal = actor if principal is None else principal
-        self.action = action
+        # A Job has name, room and effect only; nothing else of it is ever asked.
+        self.action: Any = action
         self.actor = actor
         self.session_id = session_id
         self.source = source
@@ -76,6 +78,8 @@ class Context:
         self.now_ms = now_ms
         self.path = ROOT
         self.events: list[tuple[str, Event]] = [] if events is None else events
+        self.is_audited = False
+        """Whether a step of this FLOW has left its audit row already."""
 
     @property
     def tx(self) -> Transaction:
@@ -85,8 +89,8 @@ class Context:
         return self._tx
 
     def new_id(self) -> str:
-        """Return a fresh id for a row."""
-        return make_id(self.now_ms, self._house.entropy.random_bytes(ENTROPY_BYTES))
+        """Return a fresh id for a row, greater than every id made before it."""
+        return self._house.ids.make(self.now_ms, self._house.entropy.random_bytes)
 
     def use(self, port: type[P]) -> P:
         """Return the implementation of ``port`` that the app or a room provides."""
@@ -120,20 +124,38 @@ class Context:
         self._demand_flow()
         return await self._house.database.read(lambda tx: work(self._step(tx)))
 
-    async def write(self, work: "Callable[[Context], Awaitable[R]]") -> R:
+    async def write(
+        self, work: "Callable[[Context], Awaitable[R]]", *, outcome: str | None = "done"
+    ) -> R:
         """Run ``work`` in a transaction of its own, durable when this returns; for FLOWs.
 
-        ``work`` may be run again if the commit it was part of fails.
+        Args:
+            work: May be run again if the commit it was part of fails.
+            outcome: Of the audit row that commits with the step, so that no change is
+                without one; None for bookkeeping of which a later row will tell.
         """
         self._demand_flow()
 
-        async def step(tx: Transaction) -> R:
+        async def step(tx: Transaction) -> "tuple[Context, R]":
             context = self._step(tx)
             result = await work(context)
             await self._house.outbox.write(tx, context.events, context.now_ms)
-            return result
+            if outcome is not None:
+                await self._house.audit.append(tx, context.audit_row(outcome))
+            return context, result
 
-        return await self._house.database.write(step)
+        context, result = await self._house.database.write(step)
+        self.concern(actor=context.actor, path=context.path)
+        self.is_audited = self.is_audited or outcome is not None
+        return result
+
+    def concern(self, *, actor: str | None = None, path: str | None = None) -> None:
+        """Say whom or what a PUBLIC FLOW turned out to concern, for the audit trail.
+
+        It grants nothing: what the caller may do was decided before.
+        """
+        self.actor = self.actor if actor is None else actor
+        self.path = self.path if path is None else path
 
     async def call(self, action: "Action[Q, R]", request: Q) -> R:
         """Call an action of another room in this transaction, in a savepoint of its own.
@@ -186,7 +208,7 @@ class Context:
         return AuditRow(
             at_ms=self.now_ms,
             actor=self.actor
-            if self._principal == self.actor
+            if self._principal in {"", self.actor}
             else f"{self._principal} for {self.actor}",
             action=self.action.name,
             path=self.path,
@@ -206,6 +228,7 @@ class Context:
             source=self.source,
             request_id=self.request_id,
             now_ms=self._house.clock.now_ms(),
+            principal=self._principal,
         )
         step.path = self.path
         return step

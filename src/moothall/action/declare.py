@@ -61,6 +61,7 @@ class Action(Generic[Q, R]):
     command: tuple[str, str]
     secret_reply: bool
     is_activity: bool
+    is_protected: bool
     name: str = ""
     path_of: Callable[[Any], str | None] = field(default=lambda _request: None)
     _decoder: msgspec.json.Decoder[Q] = field(default=cast("Any", None))
@@ -108,6 +109,7 @@ def action(  # noqa: PLR0913 - each is a fact of the declaration
     command: str | None = None,
     secret_reply: bool = False,
     is_activity: bool = True,
+    is_protected: bool = False,
     room: str | None = None,
 ) -> Callable[[Handler[Q, R]], Action[Q, R]]:
     """Declare an action. The first four facts are required.
@@ -120,6 +122,7 @@ def action(  # noqa: PLR0913 - each is a fact of the declaration
         command: Noun and verb of the command, where those of the name read badly.
         secret_reply: The result holds a secret, so it is never kept for a repeated call.
         is_activity: Whether a call shows that a person is there (R13).
+        is_protected: A READ of what not everybody may see: each one is audited (R24).
         room: The room, outside a room's folder (as tests are).
 
     Raises:
@@ -134,7 +137,7 @@ def action(  # noqa: PLR0913 - each is a fact of the declaration
             raise DeclarationError(msg)
         _check_facts(name, access, effect, limit, raises)
         request_type, result_type = _types_of(name, handler)
-        room_name = room or _room_of(name, handler.__module__)
+        room_name = room or room_of(name, handler.__module__, "actions")
         words = _words_of(name, room_name, handler.__name__, command)
         try:
             return Action(
@@ -150,6 +153,7 @@ def action(  # noqa: PLR0913 - each is a fact of the declaration
                 command=words,
                 secret_reply=secret_reply,
                 is_activity=is_activity,
+                is_protected=is_protected,
             )
         except (DeclarationError, NameError, TypeError) as error:
             # The last two come from msgspec: a field whose type it does not know.
@@ -226,10 +230,14 @@ def _types_of(name: str, handler: Callable[..., Any]) -> tuple[Any, Any]:
     return request_type, hints["return"]
 
 
-def _room_of(name: str, module: str) -> str:
-    """Return the folder in which the module ``actions`` stands."""
+def room_of(name: str, module: str, piece: str) -> str:
+    """Return the folder in which the module ``piece`` stands.
+
+    Raises:
+        DeclarationError: It stands nowhere in this module's path.
+    """
     parts = module.split(".")
-    if "actions" not in parts[1:]:
-        msg = f"{name}: actions are declared in a room's actions.py"
+    if piece not in parts[1:]:
+        msg = f"{name}: {piece} are declared in a room's {piece}.py"
         raise DeclarationError(msg)
-    return parts[len(parts) - 2 - parts[::-1].index("actions")]
+    return parts[len(parts) - 2 - parts[::-1].index(piece)]

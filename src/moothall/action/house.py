@@ -10,6 +10,7 @@ from moothall.action.context import Context, missing_permission
 from moothall.action.model import Request
 from moothall.action.outbox import Outbox
 from moothall.core.errors import ConfigurationError
+from moothall.core.ids import RisingIds
 from moothall.ports.audit import AuditLog
 from moothall.ports.authority import Authority
 from moothall.ports.clock import Clock
@@ -31,6 +32,7 @@ class House:
     audit: AuditLog
     ports: Mapping[type, object] = field(default_factory=dict)
     outbox: Outbox = field(default_factory=Outbox)
+    ids: RisingIds = field(default_factory=RisingIds)
 
     def use(self, port: type[P]) -> P:
         """Return the implementation of ``port``.
@@ -64,6 +66,8 @@ class House:
         if path is not None:
             ctx.path = path
         if not ctx.may(access.permission, ctx.path):
-            # The caller may know the path only if it stood in the request.
-            known = path if isinstance(at, str) and path is not None else None
+            # The caller may know the path only if it stood in the request. What a store
+            # function found is not told, only a whole path as the caller sent it.
+            sent = path if isinstance(at, str) else getattr(request, "at", None)
+            known = sent if isinstance(sent, str) else None
             raise missing_permission(access.permission, known)

@@ -204,13 +204,20 @@ class Pipeline:
             return await self._handle(ctx, visit.request)
 
         try:
-            return await self._house.database.read(work)
+            reply = await self._house.database.read(work)
         except ActionError as error:
             await self._audit_refusal(ctx, error)
             raise
+        if visit.action.is_protected:
+            await self._audit(ctx.audit_row("done"))
+        return reply
 
     async def _flow(self, visit: Visit) -> bytes:
-        """Carry out a FLOW: no transaction of its own, a time limit, and always an audit row."""
+        """Carry out a FLOW: no transaction of its own, a time limit, and always an audit row.
+
+        The row commits with the step that changed something; where none did, or the FLOW
+        was refused after all, it is written at the end.
+        """
         ctx = self._context(visit, None)
         seconds = FLOW_SECONDS_MAX
         if visit.call.deadline_ms is not None:
@@ -231,7 +238,8 @@ class Pipeline:
             outcome = error.name
             raise
         finally:
-            await self._audit(ctx.audit_row(outcome))
+            if outcome != "done" or not ctx.is_audited:
+                await self._audit(ctx.audit_row(outcome))
         return reply
 
     async def _handle(self, ctx: Context, request: Request) -> bytes:

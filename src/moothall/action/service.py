@@ -1,14 +1,29 @@
 """The name plate of a room: what it needs from others and what it brings along."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
+from moothall.action.model import WireMeta
+from moothall.core.errors import DeclarationError
 from moothall.ports.clock import Clock
 from moothall.ports.entropy import Entropy
+from moothall.ports.heads import HeadLog
+from moothall.ports.sender import Sender
+
+if TYPE_CHECKING:
+    from moothall.action.context import Context
+
+S = TypeVar("S", bound="RoomSettings")
 
 EVERYONE = "everyone"
 """The subject of a binding that holds for every signed-in member."""
+
+
+class RoomSettings(msgspec.Struct, metaclass=WireMeta, frozen=True, forbid_unknown_fields=True):
+    """One table of settings of a room: fields with defaults, and units in their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +44,15 @@ class Service:
         needs: Permissions that it holds, in the whole hall, when it calls them.
         member_permissions: What every signed-in member may do without being granted it.
         roles: Roles that administrators can bind.
+        settings: Tables of ``moothall.toml`` by name; an action reads one by
+            ``ctx.use(TheType)``, an adapter by ``resources.use(TheType)``.
     """
 
     depends_on: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     member_permissions: tuple[str, ...] = ()
     roles: tuple[Role, ...] = ()
+    settings: Mapping[str, type[RoomSettings]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +69,41 @@ class Resources:
     issuer: str
     audience: str
     services: Mapping[str, Service]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[type, RoomSettings] = field(default_factory=dict)
+    senders: Mapping[str, Sender] = field(default_factory=dict)
+    """Ways to reach a person, by kind of address: ``email``, ``phone``."""
+    on_claimed: Callable[[], None] = lambda: None
+    """Called once the hall has its first administrator: the one-time secret is spent."""
+    heads: HeadLog | None = None
+    """Where signed heads of the audit trail are kept, outside the database."""
+
+    def use(self, kind: type[S]) -> S:
+        """Return the settings of one table of the room.
+
+        Raises:
+            DeclarationError: No name plate lists it.
+        """
+        found = self.settings.get(kind)
+        if not isinstance(found, kind):
+            msg = f"{kind.__name__} stands on no name plate: Service(settings={{...}})"
+            raise DeclarationError(msg)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Personal:
+    """``personal.py`` of a room: what it holds of one member.
+
+    Attributes:
+        export_rows: ``(ctx, member_id, after, limit)`` returns at most ``limit`` rows after
+            the cursor ``after`` (empty at first), and the next cursor or None.
+        erase_rows: ``(ctx, member_id)`` removes what nobody else relies on, or takes the
+            name off it, at most 500 rows at a time; True when nothing is left to do.
+            It may be run again after a crash.
+    """
+
+    export_rows: "Callable[[Context, str, str, int], Awaitable[tuple[list[Any], str | None]]]"
+    erase_rows: "Callable[[Context, str], Awaitable[bool]]"
 
 
 Provide = Callable[[Resources], Mapping[type, object]]

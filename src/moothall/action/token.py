@@ -26,6 +26,8 @@ TOKEN_LENGTH_MAX = 2_048
 REMEMBERED_MAX = 16_384
 
 _ALGORITHM = "EdDSA"
+_ALGORITHMS = frozenset({_ALGORITHM, "Ed25519"})
+"""Both names of the one algorithm; RFC 9864 brought the second, which says the curve too."""
 _TYPE = "at+jwt"
 _CLIENT = "moothall"
 _SKEW_SECONDS = 60
@@ -45,16 +47,16 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
 class _OneAlgorithm(JWSRegistry):
     """Knows EdDSA and nothing else, whatever a header says.
 
-    RFC 9864 renames it to Ed25519, of which the library warns at each use; what clients
-    and servers understand today is EdDSA.
+    RFC 9864 renames it to Ed25519, and the library warns at each use of the old name; what
+    clients and servers understand today is the old one, so tokens are signed under it.
     """
 
     def get_alg(self, name: str) -> Any:
-        """Return the algorithm."""
-        if name != _ALGORITHM:
+        """Return the algorithm, which is the same under both names: all keys are Ed25519."""
+        if name not in _ALGORITHMS:
             msg = f"the algorithm is {_ALGORITHM}"
             raise UnsupportedAlgorithmError(msg)
-        return self.algorithms[name]
+        return self.algorithms[_ALGORITHM]
 
 
 _REGISTRY = _OneAlgorithm(algorithms=[_ALGORITHM])
@@ -76,32 +78,37 @@ class _Body(msgspec.Struct, frozen=True):
     sid: str
 
 
-def sign_token(
+def sign_token(  # noqa: PLR0913 - all but the keys stand in the token
     keys: KeyRing,
     *,
     issuer: str,
     audience: str,
     member_id: str,
     session_id: str,
+    session_expires_at_ms: int,
     token_id: str,
     now_ms: int,
 ) -> tuple[str, int]:
-    """Return an access token and when it expires (UTC epoch milliseconds)."""
+    """Return an access token and when it expires (UTC epoch milliseconds).
+
+    That is after :data:`LIFE_SECONDS`, or with its session if that ends sooner.
+    """
     key = keys.signing_key()
     issued = now_ms // 1_000
+    expires = min(issued + LIFE_SECONDS, session_expires_at_ms // 1_000)
     claims = {
         "iss": issuer,
         "sub": member_id,
         "aud": audience,
         "client_id": _CLIENT,
-        "exp": issued + LIFE_SECONDS,
+        "exp": expires,
         "iat": issued,
         "jti": token_id,
         "sid": session_id,
     }
     header = {"alg": _ALGORITHM, "typ": _TYPE, "kid": key.kid}
     token = jwt.encode(header, claims, key, registry=_REGISTRY)
-    return token, (issued + LIFE_SECONDS) * 1_000
+    return token, expires * 1_000
 
 
 class TokenVerifier:
@@ -151,7 +158,7 @@ class TokenVerifier:
     def _verify_afresh(self, token: str) -> Claims:
         """Verify form, key, signature and claims, in this order."""
         header, body = _split(token)
-        if header.alg != _ALGORITHM or header.typ.lower() != _TYPE:
+        if header.alg not in _ALGORITHMS or header.typ.lower() != _TYPE:
             raise _invalid()
         key = self._keys.verifying_key(header.kid)
         if key is None:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -13,13 +14,14 @@ import msgspec
 
 from moothall.action.catalog import Catalog
 from moothall.action.house import House
+from moothall.action.jobs import JobRunner, SoleHolder
 from moothall.action.migrations import migrate
 from moothall.action.pipeline import Pipeline
 from moothall.action.service import Resources
 from moothall.action.token import TokenVerifier
-from moothall.app.config import Settings
+from moothall.app.config import Settings, read_tables
 from moothall.app.discovery import find_rooms
-from moothall.app.keyfile import load_sealing_key
+from moothall.app.keyfile import load_sealing_key, sync_folder
 from moothall.app.world import SystemClock, SystemEntropy
 from moothall.core.errors import ConfigurationError
 from moothall.ports.audit import AuditLog
@@ -47,6 +49,7 @@ class Hall:
     database: SqliteDatabase
     catalog: Catalog
     keys: KeyRing
+    jobs: JobRunner
     lock: "TextIO"
 
     def public_jwks(self) -> bytes:
@@ -55,6 +58,7 @@ class Hall:
 
     async def close(self) -> None:
         """Finish what was accepted and close the database."""
+        await self.jobs.stop()
         await self.database.close()
         self.lock.close()
 
@@ -65,6 +69,7 @@ async def open_hall(
     clock: Clock | None = None,
     entropy: Entropy | None = None,
     on_sync_failure: Callable[[BaseException], None],
+    on_claimed: Callable[[], None] = lambda: None,
 ) -> Hall:
     """Open the hall in the data folder, making it if there is none.
 
@@ -73,17 +78,19 @@ async def open_hall(
         clock: Instead of the machine's, in tests.
         entropy: Instead of the machine's, in tests.
         on_sync_failure: Called when the disk can no longer be trusted.
+        on_claimed: Called once the hall has its first administrator; must not raise.
 
     Raises:
         ConfigurationError: Something must be mended first.
     """
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
     catalog = Catalog(find_rooms(settings.rooms, map(Path, settings.functions)))
+    tables = read_tables(settings.tables, catalog.settings)
     folder = settings.data_path
     _make_folder(folder)
     async with AsyncExitStack() as opened:
         lock = opened.enter_context(_lock(folder))
-        sealing_key = load_sealing_key(folder / KEY_FILE, entropy)
+        sealing_key = load_sealing_key(folder / KEY_FILE, entropy, database=folder / DATABASE_FILE)
         issuer = settings.issuer or _name_of_hall(sealing_key)
         resources = Resources(
             clock=clock,
@@ -92,11 +99,14 @@ async def open_hall(
             issuer=issuer,
             audience=issuer,
             services={name: room.service for name, room in catalog.rooms.items()},
+            settings=tables,
+            on_claimed=on_claimed,
         )
-        ports = _provide(catalog, resources)
+        ports = {**tables, **_provide(catalog, resources)}
         keys: KeyRing = _port(ports, KeyRing)
         sessions: Sessions = _port(ports, Sessions)
-        authority, audit = _port(ports, Authority), _port(ports, AuditLog)
+        authority = _port(ports, Authority)
+        audit = _port(ports, AuditLog)
         database = SqliteDatabase.open(folder / DATABASE_FILE, on_sync_failure=on_sync_failure)
         opened.push_async_callback(database.close)
         rooms = [(name, room.migrations) for name, room in catalog.rooms.items()]
@@ -106,7 +116,9 @@ async def open_hall(
         verifier = TokenVerifier(keys, sessions, clock, issuer=issuer, audience=issuer)
         pipeline = Pipeline(house, verifier, limits_scale=settings.limits_scale)
         opened.pop_all()  # all went well: what is open stays open
-        return Hall(house, pipeline, database, catalog, keys, lock)
+        jobs = [job for room in catalog.rooms.values() for job in room.jobs]
+        runner = JobRunner(house, jobs, SoleHolder())
+        return Hall(house, pipeline, database, catalog, keys, runner, lock)
 
 
 def _provide(catalog: Catalog, resources: Resources) -> dict[type, object]:
@@ -149,18 +161,32 @@ def _name_of_hall(sealing_key: bytes) -> str:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make the data folder, for its owner only."""
+    """Make the data folder, for its owner only; refuse one that others may look into."""
     try:
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in missing:
+            # Otherwise a power cut may take the folder, with the key and the rows in it.
+            sync_folder(each.parent)
+        mode = folder.stat().st_mode
     except OSError as error:
         msg = f"data: {folder} cannot be made: {error.strerror}"
         raise ConfigurationError(msg) from None
+    if os.name == "posix" and mode & 0o077:
+        # Not mended here: others may use a folder that was there before the hall.
+        msg = (
+            f"data: others may look into {folder}; run: chmod 700 {shlex.quote(str(folder))}, "
+            "or name a folder that does not exist yet"
+        )
+        raise ConfigurationError(msg)
 
 
 def _lock(folder: Path) -> "TextIO":
     """Take the folder for this process; the system lets it go when the process ends."""
     try:
-        file = cast("TextIO", (folder / LOCK_FILE).open("a+", encoding="ascii"))
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+        file = cast("TextIO", os.fdopen(descriptor, "r+", encoding="ascii"))
+        os.fchmod(descriptor, 0o600)
     except OSError as error:
         msg = f"data: {folder} cannot be written: {error.strerror}"
         raise ConfigurationError(msg) from None

@@ -1,12 +1,14 @@
 """Settings: defaults < ``moothall.toml`` < ``MOOTHALL_*`` < flags.
 
-Each setting is a field of :class:`Settings` with its default and unit. Unknown keys are
-refused with near matches, so that a misspelt bound is not silently no bound at all.
+Each setting is a field of :class:`Settings` with its default and unit, or a field of a table
+that a room brings along (``[lockout] attempts_max = 5``, ``MOOTHALL_LOCKOUT__ATTEMPTS_MAX``,
+``--set lockout.attempts_max=5``). Unknown keys are refused with near matches, so that a
+misspelt bound is not silently no bound at all.
 """
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,13 +17,14 @@ from msgspec import Meta
 from platformdirs import user_data_path
 
 from moothall.action.decode import explain
+from moothall.action.service import RoomSettings
 from moothall.core.errors import ConfigurationError
 from moothall.core.names import near_matches
 
 PREFIX = "MOOTHALL_"
 
 # Names in the environment that are not settings of the hall.
-NOT_SETTINGS = frozenset({"MOOTHALL_CONFIG_DIR", "MOOTHALL_CONFIG", "MOOTHALL_SERVER"})
+NOT_SETTINGS = frozenset({"MOOTHALL_CONFIG_DIR", "MOOTHALL_CONFIG"})
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 
@@ -55,6 +58,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Connections from one client address."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much is logged (to standard error, as JSON lines unless it is a terminal)."""
+    tables: dict[str, dict[str, Any]] = {}
+    """Tables of the rooms as they were given; see :func:`read_tables`."""
 
     @property
     def data_path(self) -> Path:
@@ -63,7 +68,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def read_settings(
-    flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    file: Path | None,
+    assignments: Iterable[str] = (),
 ) -> Settings:
     """Return the settings, each from the last place that sets it.
 
@@ -71,23 +79,33 @@ def read_settings(
         flags: Settings given on the command line; None means not given.
         environment: The process environment; ``MOOTHALL_PORT`` sets ``port``.
         file: A TOML file, or None.
+        assignments: ``table.name=value``, given on the command line.
 
     Raises:
         ConfigurationError: A key is unknown or a value is out of its range; names where.
     """
     given: list[tuple[str, dict[str, Any]]] = []
+    tables: dict[str, dict[str, Any]] = {}
     if file is not None:
-        given.append((str(file), _known(_read_file(file), f"{file}: ")))
+        read = _read_file(file)
+        _add_tables(tables, {name: read.pop(name) for name in [*read] if _is_table(read[name])})
+        given.append((str(file), _known(read, f"{file}: ")))
     from_environment = {
         name.removeprefix(PREFIX).lower(): value
         for name, value in environment.items()
         if name.startswith(PREFIX) and name not in NOT_SETTINGS
     }
+    for name in [name for name in from_environment if "__" in name]:
+        table, _, field = name.partition("__")
+        _add_tables(tables, {table: {field: from_environment.pop(name)}})
     known = _known(from_environment, f"the environment ({PREFIX}...): ")
     given.append(("the environment", _split_lists(known)))
+    for assignment in assignments:
+        _add_tables(tables, _read_assignment(assignment))
     flags = {name: value for name, value in flags.items() if value is not None}
     given.append(("the command line", flags))
     found = {name: value for _, values in given for name, value in values.items()}
+    found["tables"] = tables
     try:
         # Not strict: values from the environment are text.
         return msgspec.convert(found, Settings, strict=False)
@@ -97,6 +115,57 @@ def read_settings(
         where = origins.get(field.partition("[")[0], "settings")
         msg = f"{where}: {field}: {reason}; {remedy}"
         raise ConfigurationError(msg) from None
+
+
+def read_tables(
+    given: Mapping[str, Mapping[str, Any]], known: Mapping[str, type[RoomSettings]]
+) -> dict[type, RoomSettings]:
+    """Return the settings of the rooms by their types.
+
+    Args:
+        given: ``Settings.tables``.
+        known: The tables that the rooms have.
+
+    Raises:
+        ConfigurationError: A table or a key is unknown, or a value is out of its range.
+    """
+    for table in given:
+        if table not in known:
+            near = near_matches(table, known)
+            remedy = f"; did you mean {', '.join(near)}?" if near else ""
+            msg = f"settings: there is no table [{table}]{remedy}"
+            raise ConfigurationError(msg)
+    found: dict[type, RoomSettings] = {}
+    for table, kind in known.items():
+        try:
+            # Not strict: values from the environment are text.
+            found[kind] = msgspec.convert(given.get(table, {}), kind, strict=False)
+        except msgspec.ValidationError as error:
+            field, reason, remedy = explain(str(error), kind)
+            msg = f"settings: {table}.{field}: {reason}; {remedy}"
+            raise ConfigurationError(msg) from None
+    return found
+
+
+def _is_table(value: object) -> bool:
+    """Tell whether a value of a TOML file is a table."""
+    return isinstance(value, dict)
+
+
+def _add_tables(tables: dict[str, dict[str, Any]], more: Mapping[str, Mapping[str, Any]]) -> None:
+    """Let what was given later win, key by key."""
+    for table, values in more.items():
+        tables.setdefault(table, {}).update(values)
+
+
+def _read_assignment(text: str) -> dict[str, dict[str, Any]]:
+    """Read ``table.name=value``."""
+    name, is_given, value = text.partition("=")
+    table, is_dotted, field = name.strip().partition(".")
+    if not (is_given and is_dotted and table and field):
+        msg = f"--set {text!r}: write TABLE.NAME=VALUE, as in lockout.attempts_max=5"
+        raise ConfigurationError(msg)
+    return {table: {field: value.strip()}}
 
 
 def _read_file(file: Path) -> dict[str, Any]:
@@ -113,9 +182,10 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 def _known(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Refuse names that are no settings; ``prefix`` says where they stand."""
+    names = set(Settings.__struct_fields__) - {"tables"}
     for name in values:
-        if name not in Settings.__struct_fields__:
-            near = near_matches(name, Settings.__struct_fields__)
+        if name not in names:
+            near = near_matches(name, names)
             remedy = f"; did you mean {', '.join(near)}?" if near else ""
             msg = f"{prefix}there is no setting {name!r}{remedy}"
             raise ConfigurationError(msg)

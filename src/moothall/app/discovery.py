@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from moothall import services
 from moothall.action.catalog import Room
 from moothall.action.declare import Action
-from moothall.action.service import Service
+from moothall.action.jobs import Job
+from moothall.action.service import Personal, Service
 from moothall.core.errors import ActionError, ConfigurationError, DeclarationError
 from moothall.core.names import near_matches
 
@@ -131,6 +133,8 @@ def _open_room(module_name: str, expected: Path | None = None) -> Room:
         migrations=migrations if migrations.is_dir() else None,
         provide=getattr(modules.get("adapters"), "provide", None),
         errors=frozenset(_errors_in(modules.get("errors"))),
+        jobs=tuple(_jobs_in(modules.get("jobs"))),
+        personal=_personal_in(name, modules.get("personal")),
     )
 
 
@@ -182,6 +186,25 @@ def _errors_in(module: ModuleType | None) -> Iterator[type[ActionError]]:
                 and value.__module__ == part.__name__
             ):
                 yield value
+
+
+def _jobs_in(module: ModuleType | None) -> Iterator[Job]:
+    """Yield the jobs that a room declares."""
+    for part in _parts_of(module):
+        for value in vars(part).values():
+            if isinstance(value, Job) and value.handler.__module__ == part.__name__:
+                yield value
+
+
+def _personal_in(room: str, module: ModuleType | None) -> Personal | None:
+    """Return how a room exports and erases what it holds of one member."""
+    if module is None:
+        return None
+    found: list[Any] = [getattr(module, name, None) for name in ("export_rows", "erase_rows")]
+    if not all(map(inspect.iscoroutinefunction, found)):
+        msg = f"room {room}: personal.py declares 'async def export_rows' and 'erase_rows'"
+        raise DeclarationError(msg)
+    return Personal(*found)
 
 
 def _parts_of(module: ModuleType | None) -> Iterator[ModuleType]:

@@ -1,9 +1,11 @@
 """The sealing key: 32 random bytes in a file of their own, outside the database.
 
 Whoever has only the database, or its backup, can neither sign tokens nor make refresh
-tokens. The file is made once and never overwritten: without it, what it sealed is lost.
+tokens. The file is made once, before the database, and never overwritten: without it, what
+it sealed is lost.
 """
 
+import errno
 import os
 from pathlib import Path
 
@@ -13,16 +15,27 @@ from moothall.ports.entropy import Entropy
 LENGTH_BYTES = 32
 
 
-def load_sealing_key(path: Path, entropy: Entropy) -> bytes:
-    """Return the key, making the file (mode 0600) if there is none.
+def load_sealing_key(path: Path, entropy: Entropy, *, database: Path) -> bytes:
+    """Return the key, making the file (mode 0600) for a hall that has no rows yet.
+
+    Args:
+        path: The file of the key; its folder exists.
+        entropy: Where a new key comes from.
+        database: The file whose rows the key seals. Once it holds anything, no key is made.
 
     Raises:
-        ConfigurationError: The file is damaged, or others may read it.
+        ConfigurationError: The file is damaged or lost, or others may read it.
     """
     try:
         text = path.read_text("ascii").strip()
         mode = path.stat().st_mode
     except FileNotFoundError:
+        if _has_content(database):
+            msg = (
+                f"{path}: the sealing key of {database.name} is missing; "
+                "restore it from your backup of the keys"
+            )
+            raise ConfigurationError(msg) from None
         return _make(path, entropy)
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{path}: the sealing key cannot be read: {error}"
@@ -43,31 +56,49 @@ def load_sealing_key(path: Path, entropy: Entropy) -> bytes:
 def write_secret_file(path: Path, text: str) -> None:
     """Write a new file that only its owner can read, and sync it and its folder.
 
+    It appears whole or not at all, whenever the power is cut: half a secret would be taken
+    for a damaged one. Nobody else writes to the folder meanwhile.
+
     Raises:
         FileExistsError: There is one already.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
     try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-    except BaseException:
-        # Half a secret would be taken for a damaged one.
-        path.unlink(missing_ok=True)
-        raise
+        draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)
     # A file whose folder was not synced may be gone after a power cut, and with it all
     # that was sealed by it.
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was made, renamed or removed in ``folder`` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
+
+
+def _has_content(database: Path) -> bool:
+    """Tell whether there is anything in the file; where SQLite never came to write, is not."""
+    try:
+        return database.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _make(path: Path, entropy: Entropy) -> bytes:
     """Make the key and its file."""
     key = entropy.random_bytes(LENGTH_BYTES)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_secret_file(path, key.hex() + "\n")
     return key

@@ -44,14 +44,20 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     # First, so that a signal during the start is not lost either.
     stop = _listen_for_signals()
     scheme = "http" if settings.insecure else "https"
-    hall = await open_hall(settings, on_sync_failure=_stop_at_once)
+    secret_file = settings.data_path / SECRET_FILE
+    hall = await open_hall(
+        settings,
+        on_sync_failure=_stop_at_once,
+        on_claimed=lambda: _remove_secret(secret_file),
+    )
     try:
-        secret = await _renew_claim(hall, settings.data_path)
+        secret = await _renew_claim(hall, secret_file)
         tls = None if settings.insecure else _open_tls(settings)
         door = _make_door(hall, settings, tls)
         await door.start()
         try:
             url = f"{scheme}://{_host_in_url(settings.host)}:{door.port}"
+            hall.jobs.start()
             announce(_banner(url, settings, tls, secret))
             await _keep_house_until(stop, hall, tls)
         finally:
@@ -90,7 +96,7 @@ def _open_tls(settings: Settings) -> ServerTls:
     return ServerTls(ensure_certificate(settings.data_path / "tls", hosts, now))
 
 
-async def _renew_claim(hall: Hall, folder: Path) -> str | None:
+async def _renew_claim(hall: Hall, file: Path) -> str | None:
     """Make a new one-time secret while nobody has claimed the hall, and write it down.
 
     Only its digest rests in the database, so it cannot be shown again: each start makes a
@@ -98,13 +104,20 @@ async def _renew_claim(hall: Hall, folder: Path) -> str | None:
     """
     secret = hall.house.entropy.random_bytes(16).hex()
     now_ms = hall.house.clock.now_ms()
-    file = folder / SECRET_FILE
-    file.unlink(missing_ok=True)
+    _remove_secret(file)
     digest = digest_secret(secret)
     if not await hall.database.write(lambda tx: renew_claim(tx, digest, now_ms)):
         return None
     write_secret_file(file, secret + "\n")
     return secret
+
+
+def _remove_secret(file: Path) -> None:
+    """Remove a one-time secret that opens nothing any more, having been used or replaced."""
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("old secret not removed", file=str(file), error=error.strerror)
 
 
 def _listen_for_signals() -> asyncio.Event:

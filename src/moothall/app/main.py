@@ -22,9 +22,12 @@ EXIT_CONFIGURATION = 78
 @click.option("--functions", metavar="DIR", multiple=True, help="Folder of your own rooms.")
 @click.option("--config", metavar="FILE", envvar="MOOTHALL_CONFIG", help="A moothall.toml.")
 @click.option(
+    "--set", "assignments", metavar="TABLE.NAME=VALUE", multiple=True, help="Any other setting."
+)
+@click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="What is logged."
 )
-def serve(config: str | None, **flags: Any) -> None:
+def serve(config: str | None, assignments: tuple[str, ...], **flags: Any) -> None:
     """Serve a hall: sign-in, roles, boards, and your own functions, on SQLite with TLS.
 
     A fresh folder becomes a fresh hall, with a self-made certificate and a one-time
@@ -38,9 +41,12 @@ def serve(config: str | None, **flags: Any) -> None:
     from moothall.app.lifecycle import serve as serve_hall  # noqa: PLC0415
     from moothall.app.observe import configure_log  # noqa: PLC0415
 
+    # All that a hall writes is its owner's alone, whatever writes it; rooms of others too.
+    os.umask(0o077)
     flags["functions"] = flags["functions"] or None
     try:
-        settings = read_settings(flags, os.environ, Path(config) if config else None)
+        file = Path(config) if config else None
+        settings = read_settings(flags, os.environ, file, assignments)
         configure_log(settings.log_level)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(serve_hall(settings, _announce))

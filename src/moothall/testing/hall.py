@@ -189,6 +189,10 @@ class OpenHall:
         await self.call("access.claim_administration", {"secret": secret}, as_=visitor)
         return visitor
 
+    async def run_job(self, name: str) -> None:
+        """Run a job once, now: ``shop.remind_customers``. No job runs by itself in a test."""
+        await self.hall.jobs.run(name)
+
     async def rows(self, sql: str, *params: object) -> list[Row]:
         """Read rows from the database; parameters are ``$1``, ``$2``."""
         return await self.hall.database.read(lambda tx: tx.fetch_all(sql, *params))

@@ -84,3 +84,15 @@ async def test_two_calls_of_one_deed_number_their_events_in_order(
     assert await relay(hall, ada, plan="twice") == "done"
     events = [(event.seq, event.data["title"]) for event in await hall.events("shelf/hall")]
     assert events == [(1, "a"), (2, "a-2")]
+
+
+async def test_ids_of_one_moment_rise_and_go_on_rising_when_the_clock_is_set_back(
+    hall: OpenHall,
+) -> None:
+    admin = await hall.administrator()
+    made = []
+    for set_back_ms in (0, 0, 0, 60_000, 0):
+        hall.clock.set_wall(hall.clock.now_ms() - set_back_ms)
+        made.append((await hall.call("notes.weigh_notes", {"weights": {}}, as_=admin)).text)
+        admin = await hall.sign_in("admin")
+    assert made == sorted(set(made))

@@ -16,8 +16,10 @@ from moothall.action import token as token_module
 from moothall.action.token import LIFE_SECONDS, TOKEN_LENGTH_MAX, TokenVerifier, sign_token
 from moothall.core.errors import UnauthenticatedError
 from moothall.testing import ManualClock, OpenHall
+from moothall.testing.clock import NEW_YEAR_MS
 
 HALL = "https://hall.test"
+FAR_OFF_MS = NEW_YEAR_MS * 2
 
 
 def b64(raw: bytes | str | dict[str, Any]) -> str:
@@ -75,10 +77,13 @@ class Door:
             self.keys, self.sessions, self.clock, issuer=HALL, audience=HALL
         )
 
-    def sign(self, **changed: str) -> str:
+    def sign(self, session_expires_at_ms: int = FAR_OFF_MS, **changed: str) -> str:
         facts = {"issuer": HALL, "audience": HALL, "member_id": "ada", "session_id": "s1"}
         token, _ = sign_token(
-            self.keys, **{**facts, "token_id": "t1", **changed}, now_ms=self.clock.now_ms()
+            self.keys,
+            **{**facts, "token_id": "t1", **changed},
+            session_expires_at_ms=session_expires_at_ms,
+            now_ms=self.clock.now_ms(),
         )
         return token
 
@@ -118,6 +123,7 @@ def test_the_token_that_was_signed_is_taken(door: Door) -> None:
         audience=HALL,
         member_id="ada",
         session_id="s1",
+        session_expires_at_ms=FAR_OFF_MS,
         token_id="t1",
         now_ms=door.clock.now_ms(),
     )
@@ -126,6 +132,27 @@ def test_the_token_that_was_signed_is_taken(door: Door) -> None:
     assert expires_at_ms == door.clock.now_ms() + 1_000 * LIFE_SECONDS
     assert parse(token.split(".")[0]) == {"typ": "at+jwt", "alg": "EdDSA", "kid": "k1"}
     assert not door.refuses(door.forge({}, {}))  # so the forger below forges well
+
+
+@pytest.mark.requirement("R2")
+def test_the_algorithm_is_taken_under_its_newer_name_too(door: Door) -> None:
+    """RFC 9864 calls it Ed25519; a signature is bound to the name it was made under."""
+    token = door.forge(header={"alg": "Ed25519"})
+    assert door.verifier.verify(token).member_id == "ada"
+    renamed = token.split(".")[0] + "." + door.sign().split(".", 1)[1]
+    assert door.refuses(renamed)
+    assert door.refuses(token[:-4] + "AAAA")
+
+
+@pytest.mark.requirement("R2", "R5")
+def test_a_token_does_not_outlive_its_session(door: Door) -> None:
+    now_ms = door.clock.now_ms()
+    token = door.sign(session_expires_at_ms=now_ms + 10_999)
+    assert parse(token.split(".")[1])["exp"] == now_ms // 1_000 + 10
+    door.clock.advance(9_999)
+    assert not door.refuses(token)
+    door.clock.advance(1)
+    assert door.refuses(token)
 
 
 @pytest.mark.requirement("R2")
@@ -143,6 +170,7 @@ def test_no_bit_can_be_changed(door: Door) -> None:
 @pytest.mark.parametrize("header", [
     {"alg": "none"}, {"alg": "None"}, {"alg": ""}, {"alg": "HS256"}, {"alg": "ES256"},
     {"alg": "RS256"}, {"alg": "eddsa"}, {"alg": ["EdDSA"]}, {"alg": None},
+    {"alg": "ed25519"}, {"alg": "Ed448"}, {"alg": "EdDSA "}, {"alg": "Ed25519ph"},
     {"typ": "JWT"}, {"typ": "at+jwt "}, {"typ": ""}, {"typ": None},
     {"kid": "k2"}, {"kid": ""}, {"kid": None}, {"kid": "../k1"},
     {"jku": "https://evil.test/jwks"}, {"jwk": {"kty": "OKP", "crv": "Ed25519", "x": "AA"}},

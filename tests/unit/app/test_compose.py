@@ -1,11 +1,17 @@
 """Opening a hall: all of it, or a message that says what to mend."""
 
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from moothall.app.compose import DATABASE_FILE, KEY_FILE
+from moothall.app import compose
+from moothall.app.compose import DATABASE_FILE, KEY_FILE, LOCK_FILE
 from moothall.core.errors import ConfigurationError
+from moothall.storage.sqlite import SqliteDatabase
 from moothall.testing import ProblemError, open_test_hall
 from tests.unit.action.scenes import GOOD, write_room
 
@@ -58,13 +64,100 @@ async def test_a_folder_has_one_hall(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.requirement("R36")
 async def test_a_lost_key_is_told_and_nothing_is_made_instead(tmp_path: Path) -> None:
-    async with open_test_hall(tmp_path):
-        pass
-    (tmp_path / "hall" / KEY_FILE).rename(tmp_path / "kept.key")
-    with pytest.raises(ConfigurationError, match="restore the key file"):
+    async with open_test_hall(tmp_path) as hall:
+        ada, clock = await hall.member("ada"), hall.clock
+    key = tmp_path / "hall" / KEY_FILE
+    key.rename(tmp_path / "kept.key")
+    with pytest.raises(ConfigurationError, match=r"sealing\.key: .* restore it from your backup"):
         async with open_test_hall(tmp_path):
             pass
+    assert not key.exists()
+    (tmp_path / "kept.key").rename(key)
+    async with open_test_hall(tmp_path, clock=clock) as hall:
+        assert (await hall.call("identity.get_self", as_=ada)).name == "ada"
+
+
+async def test_the_key_is_on_disk_before_there_is_a_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "hall" / KEY_FILE
+
+    def cut(path: Path, **_rest: object) -> NoReturn:
+        assert key.stat().st_size == 65
+        assert not path.exists()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteDatabase, "open", cut)
+        with pytest.raises(KeyboardInterrupt):
+            async with open_test_hall(tmp_path):
+                pass
+    text = key.read_text()
+    async with open_test_hall(tmp_path):
+        assert key.read_text() == text
+
+
+@pytest.fixture
+def careless() -> Iterator[None]:
+    """Let the process make files for everybody, where it does not say otherwise."""
+    before = os.umask(0o000)
+    yield
+    os.umask(before)
+
+
+def modes_in(folder: Path) -> dict[str, str]:
+    return {file.name: oct(file.stat().st_mode & 0o777) for file in folder.iterdir()}
+
+
+FILES = {DATABASE_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-shm", KEY_FILE, LOCK_FILE}
+
+
+@pytest.mark.usefixtures("careless")
+async def test_only_its_owner_can_read_a_hall(tmp_path: Path) -> None:
+    async with open_test_hall(tmp_path) as hall:
+        await hall.member("ada")
+        assert modes_in(tmp_path / "hall") == dict.fromkeys(FILES, "0o600")
+    assert (tmp_path / "hall").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.usefixtures("careless")
+async def test_files_of_an_older_hall_are_closed_to_others(tmp_path: Path) -> None:
+    async with open_test_hall(tmp_path):
+        for name in FILES - {KEY_FILE}:
+            (tmp_path / "hall" / name).chmod(0o644)
+        # As a hall that was killed leaves them.
+        shutil.copytree(tmp_path / "hall", tmp_path / "killed" / "hall")
+    async with open_test_hall(tmp_path / "killed"):
+        assert modes_in(tmp_path / "killed" / "hall") == dict.fromkeys(FILES, "0o600")
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o710, 0o701, 0o702])
+async def test_a_folder_that_others_may_look_into_is_refused(tmp_path: Path, mode: int) -> None:
+    folder = tmp_path / "my data" / "hall"
+    folder.mkdir(parents=True)
+    folder.chmod(mode)
+    with pytest.raises(ConfigurationError) as refused:
+        async with open_test_hall(tmp_path / "my data"):
+            pass
+    assert f"run: chmod 700 '{folder}'" in str(refused.value)
+    assert list(folder.iterdir()) == []
+    folder.chmod(0o700)
+    async with open_test_hall(tmp_path / "my data"):
+        pass
+
+
+async def test_the_name_of_a_new_folder_is_synced_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(compose, "sync_folder", synced.append)
+    async with open_test_hall(tmp_path / "a" / "b"):
+        assert set(synced) == {tmp_path, tmp_path / "a", tmp_path / "a" / "b"}
+        synced.clear()
+    async with open_test_hall(tmp_path / "a" / "b"):
+        assert synced == []
 
 
 async def test_a_declaration_that_is_wrong_leaves_no_data(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """Settings: where each comes from, and what a wrong one is told."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from msgspec import Meta
 
-from moothall.app.config import Settings, read_settings
+from moothall.action import RoomSettings
+from moothall.app.config import Settings, read_settings, read_tables
 from moothall.core.errors import ConfigurationError
 
 
@@ -58,6 +60,7 @@ def test_text_from_the_environment_becomes_what_is_meant() -> None:
     [
         ({"MOOTHALL_PROT": "1"}, "there is no setting 'prot'; did you mean port"),
         ({"MOOTHALL_ZZZZ": "1"}, "the environment (MOOTHALL_...): there is no setting 'zzzz'"),
+        ({"MOOTHALL_SERVER": "x"}, "the environment (MOOTHALL_...): there is no setting 'server'"),
         ({"MOOTHALL_PORT": "http"}, "the environment: port: this is text, not a whole number"),
         ({"MOOTHALL_PORT": ""}, "the environment: port: this is text, not a whole number"),
         ({"MOOTHALL_PORT": "65536"}, "port: the number is out of range; give at most 65535"),
@@ -81,7 +84,6 @@ def test_a_wrong_value_is_told_with_place_and_remedy(
     ("text", "told"),
     [
         ("prot = 1", "there is no setting 'prot'; did you mean port"),
-        ("[web]\nport = 1", "there is no setting 'web'"),
         ("port = true", "port: this is true or false, not a whole number"),
         ("port = 70000", "port: the number is out of range"),
         ("functions = 'a'", "functions: this is text, not a list"),
@@ -111,3 +113,44 @@ def test_a_wrong_flag_is_told_as_such(file: Path) -> None:
 def test_the_folder_of_the_data() -> None:
     assert Settings(data="x/y").data_path == Path("x/y")
     assert Settings().data_path.name == "moothall"
+
+
+class Lockout(RoomSettings):
+    """A table for this test."""
+
+    attempts_max: Annotated[int, Meta(ge=1)] = 3
+    is_strict: bool = False
+
+
+def test_tables_of_rooms_come_from_everywhere(tmp_path: Path) -> None:
+    file = tmp_path / "moothall.toml"
+    file.write_text("port = 1\n[lockout]\nattempts_max = 4\nis_strict = true\n")
+    known = {"lockout": Lockout}
+
+    def read(environment: dict[str, str], *assignments: str) -> object:
+        settings = read_settings({}, environment, file, assignments)
+        assert settings.port == 1
+        return read_tables(settings.tables, known)[Lockout]
+
+    assert read({}) == Lockout(attempts_max=4, is_strict=True)
+    variable = {"MOOTHALL_LOCKOUT__ATTEMPTS_MAX": "5"}
+    assert read(variable) == Lockout(attempts_max=5, is_strict=True)
+    assert read(variable, "lockout.attempts_max=6") == Lockout(attempts_max=6, is_strict=True)
+    assert read_tables({}, known) == {Lockout: Lockout()}
+
+
+@pytest.mark.parametrize(
+    ("assignment", "told"),
+    [
+        ("lokout.attempts_max=1", "there is no table [lokout]; did you mean lockout"),
+        ("lockout.attempt_max=1", "did you mean attempts_max"),
+        ("lockout.attempts_max=0", "lockout.attempts_max: the number is out of range"),
+        ("lockout.attempts_max=many", "lockout.attempts_max: "),
+        ("lockout", "write TABLE.NAME=VALUE"),
+        ("lockout=1", "write TABLE.NAME=VALUE"),
+    ],
+)
+def test_a_wrong_table_is_named(assignment: str, told: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        read_tables(read_settings({}, {}, None, [assignment]).tables, {"lockout": Lockout})
+    assert told in str(refused.value)

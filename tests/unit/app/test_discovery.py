@@ -114,8 +114,9 @@ def test_what_tools_leave_behind_is_no_strange_file(tmp_path: Path) -> None:
 
 
 def test_all_furniture_may_stand_in_a_room(tmp_path: Path) -> None:
-    pieces = FURNITURE - {"migrations", "actions"}
-    assert found(write_room(tmp_path, "shop_i", **dict.fromkeys(pieces, ""))) == ["shop_i"]
+    pieces = dict.fromkeys(FURNITURE - {"migrations", "actions"}, "")
+    pieces["personal"] = "async def export_rows(): ...\nasync def erase_rows(): ...\n"
+    assert found(write_room(tmp_path, "shop_i", **pieces)) == ["shop_i"]
 
 
 def test_a_piece_is_a_file_or_a_folder(tmp_path: Path) -> None:
@@ -132,6 +133,7 @@ def test_a_piece_is_a_file_or_a_folder(tmp_path: Path) -> None:
         ("actions", "def", "SyntaxError"),
         ("__init__", "import nowhere", "room shop_k: cannot be imported: ModuleNotFoundError"),
         ("__init__", "SERVICE = 7", "SERVICE must be a Service(...), not 7"),
+        ("personal", "", "personal.py declares 'async def export_rows'"),
         ("rules", "raise SystemError('x')", "shop_k.rules cannot be imported: SystemError: x"),
         ("actions", GOOD.replace("effect=READ, ", ""), "the declaration lacks effect"),
         ("actions", GOOD.replace("async def", "def"), "an action is an 'async def' function"),

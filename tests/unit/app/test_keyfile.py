@@ -12,14 +12,19 @@ from moothall.testing import SeededEntropy
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
+    (tmp_path / "hall").mkdir(mode=0o700)
     return tmp_path / "hall" / "sealing.key"
 
 
+def load(path: Path, seed: int = 0) -> bytes:
+    return load_sealing_key(path, SeededEntropy(seed), database=path.with_name("hall.sqlite"))
+
+
 def test_it_is_made_once_and_found_again(path: Path) -> None:
-    key = load_sealing_key(path, SeededEntropy(1))
+    key = load(path, 1)
     text = path.read_text()
     assert len(key) == LENGTH_BYTES
-    assert load_sealing_key(path, SeededEntropy(2)) == key
+    assert load(path, 2) == key
     assert path.read_text() == text
 
 
@@ -27,38 +32,54 @@ def test_it_is_made_once_and_found_again(path: Path) -> None:
 def test_only_its_owner_can_read_it(path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        load_sealing_key(path, SeededEntropy())
+        load(path)
     finally:
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o600
-    assert path.parent.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601, 0o666])
 def test_a_key_that_others_may_read_stops_the_start(path: Path, mode: int) -> None:
-    load_sealing_key(path, SeededEntropy())
+    load(path)
     path.chmod(mode)
     with pytest.raises(ConfigurationError, match="run: chmod 600"):
-        load_sealing_key(path, SeededEntropy())
+        load(path)
 
 
 @pytest.mark.parametrize(
     "damage", [b"", b"00", b"zz" * 32, b"00" * 31, b"00" * 33, b"\xff" * 64, b"\x00" * 64]
 )
 def test_a_damaged_key_stops_the_start_and_stays_as_it_is(path: Path, damage: bytes) -> None:
-    key = load_sealing_key(path, SeededEntropy())
+    key = load(path)
     path.write_bytes(damage)
     with pytest.raises(ConfigurationError) as refused:
-        load_sealing_key(path, SeededEntropy())
+        load(path)
     assert path.read_bytes() == damage
     assert str(path) in str(refused.value)
     assert key.hex() not in str(refused.value)
 
 
+@pytest.mark.requirement("R36")
+def test_none_is_made_beside_rows_that_another_one_sealed(path: Path) -> None:
+    path.with_name("hall.sqlite").write_bytes(b"x")
+    with pytest.raises(ConfigurationError, match="restore it from your backup of the keys") as told:
+        load(path)
+    assert str(path) in str(told.value)
+    assert not path.exists()
+
+
+def test_a_start_that_was_cut_before_any_row_is_begun_again(path: Path) -> None:
+    database = path.with_name("hall.sqlite")
+    database.touch()
+    key = load(path)
+    database.unlink()
+    assert load(path) == key
+
+
 def test_a_folder_in_its_place(path: Path) -> None:
-    path.mkdir(parents=True)
+    path.mkdir()
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        load_sealing_key(path, SeededEntropy())
+        load(path)
 
 
 def test_a_secret_file_is_never_overwritten(tmp_path: Path) -> None:
@@ -83,4 +104,23 @@ def test_half_a_secret_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="No space left"):
         write_secret_file(tmp_path / "secret", "x")
-    assert not (tmp_path / "secret").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_secret_file_appears_once_it_is_whole_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "secret"
+    stood: list[bool] = []
+    sync = os.fsync
+
+    def watch(descriptor: int) -> None:
+        stood.append(path.exists())
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    path.with_name("secret.new").write_text("half of one, from a start that was cut")
+    write_secret_file(path, "whole\n")
+    assert stood == [False, True], "first the file, then the folder that names it"
+    assert path.read_text() == "whole\n"
+    assert list(tmp_path.iterdir()) == [path]

@@ -24,7 +24,7 @@ from moothall.action import (
 )
 from moothall.core.paths import ROOT
 from moothall.services.access import store
-from moothall.services.access.adapters import StoredBindings
+from moothall.services.access.adapters import Claim, StoredBindings
 from moothall.services.access.errors import (
     AdministrationClaimedError,
     BindingNotFoundError,
@@ -155,6 +155,7 @@ async def claim_administration(ctx: Context, request: ClaimAdministration) -> Bi
     if not hmac.compare_digest(digest_secret(request.secret), digest):
         raise WrongSecretError(remedy="give the one that `moothall serve` printed last")
     await store.update_claim(ctx.tx, ctx.actor, ctx.now_ms)
+    ctx.tx.on_commit(ctx.use(Claim).on_claimed)
     return await _bind(ctx, ctx.actor, ADMINISTRATOR, ROOT)
 
 

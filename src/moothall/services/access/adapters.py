@@ -1,6 +1,6 @@
 """What the access room gives the framework: the Authority and the AuditLog."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from moothall.action import EVERYONE, Resources
 from moothall.core.paths import ROOT
@@ -64,7 +64,20 @@ class StoredBindings(BindingIndex):
                 self.bind(subject, role, path)
 
 
+class Claim:
+    """The one claim of a fresh hall, as the process knows it."""
+
+    def __init__(self, on_claimed: Callable[[], None]) -> None:
+        """Call ``on_claimed`` when it is made."""
+        self.on_claimed = on_claimed
+
+
 def provide(resources: Resources) -> Mapping[type, object]:
     """Return the adapters by port."""
     bindings = StoredBindings(resources)
-    return {Authority: bindings, StoredBindings: bindings, AuditLog: TableAuditLog()}
+    return {
+        Authority: bindings,
+        StoredBindings: bindings,
+        AuditLog: TableAuditLog(),
+        Claim: Claim(resources.on_claimed),
+    }

@@ -176,6 +176,7 @@ async def register(ctx: Context, request: Register) -> Member:
         if not await store.insert_member(step.tx, member, key, password_hash):
             raise NameTakenError(field="name", remedy="choose another name")
         step.emit(STREAM, MemberRegistered(member_id=member.member_id, name=name))
+        step.concern(actor=member.member_id)
         return member
 
     return await ctx.write(insert)
@@ -201,6 +202,8 @@ async def open_session(ctx: Context, request: OpenSession) -> OpenedSession:
     key = find_key(request.name) or ""
     found = await ctx.read(lambda step: store.find_credentials(step.tx, key))
     known = None if found is None else found.password_hash
+    if found is not None:
+        ctx.concern(path=f"member/{found.member.member_id}")
     is_right = await hasher.verify(known, password)
     if not is_right or found is None or known is None:
         raise WrongCredentialsError
@@ -218,6 +221,7 @@ async def open_session(ctx: Context, request: OpenSession) -> OpenedSession:
             ended_at_ms=None,
         )
         await store.insert_session(step.tx, session, step.source)
+        step.concern(actor=found.member.member_id)
         return session
 
     return _give_tokens(ctx, await ctx.write(insert))
@@ -368,11 +372,12 @@ async def add_members(ctx: Context, request: AddMembers) -> AddedMembers:
 
 
 async def _rotate(step: Context, token: RefreshToken) -> Session | None:
-    """Carry out what the rules decide; None where the session is over."""
+    """Carry out what the rules decide; None where that was to end the session."""
     session = await store.find_session(step.tx, token.session_id)
     decision = decide_rotation(session, token, step.now_ms)
     if session is None or decision is Rotation.REFUSE:
-        return None
+        raise SessionEndedError(remedy="sign in again")
+    step.concern(actor=session.member.member_id)
     if decision is Rotation.END:
         await _end(step, session.member.member_id, session.session_id, "refresh token reused")
         return None
@@ -408,6 +413,7 @@ def _give_tokens(ctx: Context, session: Session) -> OpenedSession:
         audience=issuer.audience,
         member_id=session.member.member_id,
         session_id=session.session_id,
+        session_expires_at_ms=session.expires_at_ms,
         token_id=ctx.new_id(),
         now_ms=ctx.now_ms,
     )

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from moothall.action import Result
+from moothall.action import Result, Secret
 
 
 class Member(Result):
@@ -19,9 +19,9 @@ class OpenedSession(Result):
     member_id: str
     name: str
     session_id: str
-    refresh_token: str
+    refresh_token: Secret
     refresh_expires_at_ms: int
-    access_token: str
+    access_token: Secret
     access_expires_at_ms: int
 
 

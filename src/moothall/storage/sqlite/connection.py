@@ -1,5 +1,6 @@
 """How the file is opened."""
 
+import os
 from pathlib import Path
 
 import apsw
@@ -22,8 +23,33 @@ PRAGMA wal_autocheckpoint = 0;
 PRAGMA journal_size_limit = 67108864;
 """
 
+_OWNER_ONLY = 0o600
+_ANYBODY_ELSE = 0o077
+_ENDINGS = ("-wal", "-shm")
+
 OPEN_TIMEOUT_MS = 5_000
 """How long opening waits for another process that is about to leave the file."""
+
+
+def make_private(path: Path) -> None:
+    """Let nobody but its owner read the database, and make its file if there is none.
+
+    SQLite gives the files beside it (``-wal``, ``-shm``) its permissions when it makes them.
+    Call it before the file is opened: opening and closing it here would take SQLite's locks.
+
+    Raises:
+        ConfigurationError: The file cannot be made, or belongs to somebody else.
+    """
+    try:
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _OWNER_ONLY))
+        except FileExistsError:
+            for file in (path, *(path.with_name(path.name + end) for end in _ENDINGS)):
+                if file.exists() and file.stat().st_mode & _ANYBODY_ELSE:
+                    file.chmod(_OWNER_ONLY)
+    except OSError as error:
+        msg = f"{path}: cannot be opened as a database: {error.strerror}"
+        raise ConfigurationError(msg) from error
 
 
 def open_writer(path: Path, vfs: str | None = None) -> apsw.Connection:

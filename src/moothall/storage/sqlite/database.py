@@ -7,7 +7,7 @@ from typing import TypeVar
 from moothall.ports.database import Transaction
 from moothall.storage.sqlite.bounds import SqliteBounds
 from moothall.storage.sqlite.checkpoint import Checkpointer
-from moothall.storage.sqlite.connection import open_writer
+from moothall.storage.sqlite.connection import make_private, open_writer
 from moothall.storage.sqlite.reader import Reader
 from moothall.storage.sqlite.writer import Writer
 
@@ -34,7 +34,7 @@ class SqliteDatabase:
         bounds: SqliteBounds | None = None,
         vfs: str | None = None,
     ) -> "SqliteDatabase":
-        """Open or create the file at ``path``.
+        """Open or create the file at ``path``; only its owner can read it.
 
         Args:
             path: The file; its folder exists.
@@ -47,6 +47,7 @@ class SqliteDatabase:
             ConfigurationError: The file cannot be opened, or is no database.
         """
         bounds = bounds or SqliteBounds()
+        make_private(path)
         connection = open_writer(path, vfs)
         try:
             reader = Reader(path, bounds, vfs)

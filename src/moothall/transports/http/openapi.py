@@ -35,6 +35,7 @@ def build_openapi(actions: Iterable[Action[Any, Any]]) -> bytes:
     schemas, components = msgspec.json.schema_components(
         [*types, Problem], schema_hook=_schema_of_other, ref_template=_REF
     )
+    _let_answer(schemas[1::2], components, set())
     paths = {}
     for action, request, result in zip(ordered, schemas[::2], schemas[1::2], strict=False):
         paths[f"/v1/{action.name}"] = {"post": _operation(action, request, result)}
@@ -63,6 +64,25 @@ def _schema_of_other(type_: type) -> dict[str, Any]:
     if type_ is object:
         return {"description": "Any JSON value."}
     raise NotImplementedError
+
+
+def _let_answer(schema: object, components: Mapping[str, Any], seen: set[str]) -> None:
+    """Take ``writeOnly`` off what a result holds: there, a secret is handed out.
+
+    It would say that no answer ever holds the value (JSON Schema Validation 2020-12, 9.4).
+    """
+    if isinstance(schema, list | tuple):
+        for one in schema:
+            _let_answer(one, components, seen)
+    elif isinstance(schema, dict):
+        if schema.get("writeOnly") is True:  # and no property of that name
+            del schema["writeOnly"]
+        name = str(schema.get("$ref", "")).rpartition("/")[2]
+        if name in components and name not in seen:
+            seen.add(name)
+            _let_answer(components[name], components, seen)
+        for one in schema.values():
+            _let_answer(one, components, seen)
 
 
 def _operation(

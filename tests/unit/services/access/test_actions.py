@@ -61,6 +61,21 @@ async def test_what_was_not_granted_is_denied_and_says_what_is_missing(
 
 
 @pytest.mark.requirement("R20")
+@pytest.mark.parametrize(
+    ("at", "reason"),
+    [("board/7", "roles:grant at board/7 is missing"), ("", "roles:grant in the hall is missing")],
+)
+@pytest.mark.parametrize("verb", ["grant", "revoke"])
+async def test_refusal_names_the_place_that_the_caller_sent(
+    hall: OpenHall, boss: Visitor, verb: str, at: str, reason: str
+) -> None:
+    eve = await hall.member("eve")
+    request = {"member": boss.name, "role": "administrator", "at": at}
+    refusal = await refused(hall, eve, f"access.{verb}_role", request)
+    assert (refusal.details["path"], refusal.details["reason"]) == (at, reason)
+
+
+@pytest.mark.requirement("R20")
 async def test_org_1_never_covers_org_10(hall: OpenHall, boss: Visitor) -> None:
     bob = await hall.member("bob")
     await change(hall, boss, "grant", "bob", "board_reader", "org/1")

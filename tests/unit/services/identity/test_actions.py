@@ -221,6 +221,26 @@ async def test_secrets_stand_neither_in_the_audit_trail_nor_in_events(
     }
 
 
+@pytest.mark.requirement("R24")
+async def test_audit_tells_whose_sign_in_it_was(hall: OpenHall, alice: Any) -> None:
+    after = (await hall.rows("SELECT max(number) FROM access_audit"))[0][0]
+    again = await refresh(hall, (await open_session(hall)).refresh_token)
+    with pytest.raises(ProblemError):
+        await open_session(hall, password="a wrong password")
+    with pytest.raises(ProblemError):
+        await refresh(hall, again.refresh_token + "x")
+    rows = await hall.rows(
+        "SELECT actor, action, path, outcome FROM access_audit WHERE number > $1", after
+    )
+    where = f"member/{alice.member_id}"
+    assert rows == [
+        (alice.member_id, "identity.open_session", where, "done"),
+        (alice.member_id, "identity.refresh_session", "", "done"),
+        ("", "identity.open_session", where, "wrong_credentials"),
+        ("", "identity.refresh_session", "", "session_ended"),
+    ]
+
+
 # --- sessions -------------------------------------------------------------------------------------
 
 
@@ -283,6 +303,17 @@ async def test_reuse_of_an_older_token_ends_the_session_within_the_grace_too(
     with pytest.raises(ProblemError, match="session_ended"):
         await refresh(hall, alice.refresh_token)
     assert await whoami(hall, third.access_token) == "unauthenticated"
+
+
+@pytest.mark.requirement("R5")
+async def test_access_token_does_not_outlive_its_session(hall: OpenHall, alice: Any) -> None:
+    hall.clock.advance(SESSION_LIFE_MS - 10_000)
+    last = await refresh(hall, alice.refresh_token)
+    assert last.access_expires_at_ms == last.refresh_expires_at_ms
+    hall.clock.advance(9_999)
+    assert await whoami(hall, last.access_token) == "alice"
+    hall.clock.advance(1)
+    assert await whoami(hall, last.access_token) == "unauthenticated"
 
 
 @pytest.mark.requirement("R5")
@@ -350,6 +381,7 @@ async def test_token_of_another_issuer_or_audience_is_refused(hall: OpenHall, al
         "audience": "https://hall.test",
         "member_id": alice.member_id,
         "session_id": alice.session_id,
+        "session_expires_at_ms": hall.clock.now_ms() + 86_400_000,
         "token_id": "0" * 24,
         "now_ms": hall.clock.now_ms(),
     }

@@ -128,11 +128,15 @@ async def test_another_programs_reader_is_not_waited_for(tmp_path: Path) -> None
         await idle(database)
         assert await database.write(inserting(next(numbers))) > 0
         other.close()
-        for _ in range(2 * WISH):
-            await database.write(inserting(next(numbers), PAGE))
-        await idle(database)
-        await database.write(inserting(next(numbers)))
-        assert log_pages(database) < MAX
+        # A checkpoint that met the other reader last fails still; the next one does not.
+        for _ in range(10):
+            for _ in range(2 * WISH):
+                await database.write(inserting(next(numbers), PAGE))
+            await idle(database)
+            await database.write(inserting(next(numbers)))
+            if log_pages(database) < MAX:
+                return
+        raise AssertionError("the log was never started anew")
 
 
 async def test_a_failed_sync_of_a_checkpoint_stops_everything(tmp_path: Path) -> None:

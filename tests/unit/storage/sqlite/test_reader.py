@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from moothall.core.errors import (
@@ -58,6 +59,30 @@ async def test_a_short_read_runs_where_it_stands(tmp_path: Path) -> None:
         with pytest.raises(StopIteration) as caught:
             reading.send(None)
         assert caught.value.value == "MainThread"
+
+
+async def test_reads_of_one_round_share_a_snapshot_that_ends_with_it(tmp_path: Path) -> None:
+    async with opened(tmp_path) as database:
+        statements: list[str] = []
+
+        def note(_cursor: apsw.Cursor, sql: str, _bindings: Any) -> bool:
+            statements.append(sql)
+            return True
+
+        database._reader._inline.connection.exec_trace = note
+        await asyncio.gather(*(ids(database) for _ in range(3)))
+        await asyncio.sleep(0)
+        assert [sql.split()[0] for sql in statements] == [
+            "BEGIN",
+            *("SELECT" for _ in range(3)),
+            "ROLLBACK",
+        ]
+        # Who was told that a write is durable reads it, whoever else reads meanwhile.
+        for number in range(50):
+            readers = [asyncio.create_task(ids(database)) for _ in range(3)]
+            await database.write(inserting(number))
+            assert len(await ids(database)) == number + 1
+            await asyncio.gather(*readers)
 
 
 async def test_a_long_read_is_stopped_and_run_again_on_a_thread(tmp_path: Path) -> None:

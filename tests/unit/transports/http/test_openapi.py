@@ -1,3 +1,4 @@
+import re
 from typing import Any
 
 import msgspec
@@ -14,10 +15,13 @@ from moothall.action import (
     PerSource,
     Request,
     Result,
+    Secret,
     Signed,
     action,
 )
+from moothall.action.catalog import Catalog
 from moothall.action.declare import Action
+from moothall.app.discovery import find_rooms
 from moothall.core.codes import Code
 from moothall.core.errors import ActionError
 from moothall.transports.http import build_openapi
@@ -147,3 +151,55 @@ def test_the_facts_of_a_declaration_are_told(document: Any) -> None:
     assert (public["permission"], public["at"], public["limit"]["per"]) == (None, None, "source")
     secret = document["paths"]["/v1/leaderboards.list_scores"]["post"]["x-moothall"]
     assert secret["secret_reply"]
+
+
+class MakeKey(Request, frozen=True):
+    password: Secret
+
+
+class Link(Result, frozen=True):
+    code: Secret
+
+
+class MadeKey(Result, frozen=True):
+    key_id: str
+    token: Secret
+    links: tuple[Link, ...] = ()
+
+
+@action(
+    access=PUBLIC,
+    effect=WRITE,
+    limit=PerSource(calls=10, window_ms=1_000),
+    raises=(),
+    room="keys",
+    secret_reply=True,
+)
+async def make_key(ctx: Context, request: MakeKey) -> MadeKey:
+    """Make a key."""
+    return MadeKey(key_id="7", token="hush")
+
+
+def test_secrets_are_marked_in_requests_and_in_results() -> None:
+    document = msgspec.json.decode(build_openapi([make_key]))
+    schemas = document["components"]["schemas"]
+    asked, answered = schemas["MakeKey"]["properties"], schemas["MadeKey"]["properties"]
+    assert asked["password"]["format"] == answered["token"]["format"] == "password"
+    # What is `writeOnly` may not stand in an answer.
+    assert asked["password"]["writeOnly"]
+    assert "writeOnly" not in answered["token"]
+    assert "writeOnly" not in schemas["Link"]["properties"]["code"]
+    assert "format" not in schemas["MadeKey"]["properties"]["key_id"]
+
+
+def test_every_secret_of_the_rooms_is_marked() -> None:
+    actions = Catalog(find_rooms((), ())).actions.values()
+    schemas = msgspec.json.decode(build_openapi(actions))["components"]["schemas"]
+    found = {
+        f"{name}.{field}": schema.get("format")
+        for name, one in schemas.items()
+        for field, schema in one.get("properties", {}).items()
+        if re.search(r"(^|_)(password|secret|token)$", field)
+    }
+    assert {"OpenedSession.access_token", "OpenedSession.refresh_token"} <= set(found)
+    assert set(found.values()) == {"password"}

@@ -1,0 +1,131 @@
+"""Jobs: housekeeping that no call asks for, at intervals, by one process of the hall.
+
+A job is declared in a room's ``jobs.py`` and runs as a FLOW does: it has no transaction and
+opens short ones. Each step must bear repeating, because a job may be cut off at any moment
+and begins anew. What fails is logged and tried again at the next interval.
+"""
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from moothall.action.access import PUBLIC, Public
+from moothall.action.context import Context
+from moothall.action.declare import Effect, room_of
+from moothall.core.errors import DeclarationError
+from moothall.ports.lease import Lease
+
+if TYPE_CHECKING:
+    from moothall.action.house import House
+
+JobHandler = Callable[[Context], Awaitable[None]]
+
+_log = structlog.get_logger("moothall.jobs")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A declared job. Made by :func:`job` only."""
+
+    room: str
+    name: str
+    every_ms: int
+    handler: JobHandler
+    access: Public = PUBLIC
+    effect: Effect = Effect.FLOW
+
+
+def job(*, every_ms: int) -> Callable[[JobHandler], Job]:
+    """Declare a job, which runs at start and then every ``every_ms``.
+
+    Its principal is ``room:<room>``. A step that changes something leaves an audit row,
+    unless it says ``outcome=None``.
+
+    Raises:
+        DeclarationError: It is no ``async def`` function of ``ctx``, or runs too often.
+    """
+
+    def declare(handler: JobHandler) -> Job:
+        name = f"{handler.__module__}.{getattr(handler, '__qualname__', handler)}"
+        if not inspect.iscoroutinefunction(handler):
+            msg = f"{name}: a job is an 'async def' function of ctx"
+            raise DeclarationError(msg)
+        if len(inspect.signature(handler).parameters) != 1:
+            msg = f"{name}: a job takes (ctx)"
+            raise DeclarationError(msg)
+        if every_ms < EVERY_MS_MIN:
+            msg = f"{name}: every_ms must be at least {EVERY_MS_MIN}"
+            raise DeclarationError(msg)
+        room = room_of(name, handler.__module__, "jobs")
+        return Job(room, f"{room}.{handler.__name__}", every_ms, handler)
+
+    return declare
+
+
+EVERY_MS_MIN = 100
+
+
+class SoleHolder:
+    """Implements Lease where only one process can open the data, as on SQLite."""
+
+    async def hold(self, name: str) -> bool:  # noqa: ARG002 - there is nobody to share with
+        """Hold every lease."""
+        return True
+
+
+class JobRunner:
+    """Runs the jobs of a house, each in a task of its own."""
+
+    def __init__(self, house: "House", jobs: Iterable[Job], lease: Lease) -> None:
+        """Run ``jobs`` while ``lease`` is held."""
+        self._house = house
+        self._jobs = {job.name: job for job in jobs}
+        self._lease = lease
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin, on the running loop."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._repeat(job)) for job in self._jobs.values()]
+
+    async def stop(self) -> None:
+        """Cut the jobs off between two steps, and return when they have ended."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._tasks = []
+
+    async def run(self, name: str) -> None:
+        """Run one job once, now; what it raises is raised."""
+        found = self._jobs[name]
+        if await self._lease.hold(name):
+            await found.handler(self._context(found))
+
+    async def _repeat(self, found: Job) -> None:
+        """Run one job at its interval."""
+        while True:
+            try:
+                await self.run(found.name)
+            except Exception as error:  # noqa: BLE001 - the next interval tries again
+                _log.warning("job failed", job=found.name, exc_info=error)
+            await asyncio.sleep(found.every_ms / 1_000)
+
+    def _context(self, found: Job) -> Context:
+        """Return the context of one run."""
+        return Context(
+            self._house,
+            found,
+            None,
+            actor=f"room:{found.room}",
+            session_id="",
+            source="",
+            request_id="",
+            now_ms=self._house.clock.now_ms(),
+        )

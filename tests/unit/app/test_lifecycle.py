@@ -1,0 +1,90 @@
+"""The life of the process, without its doors: the one-time secret comes and goes."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from moothall.app import lifecycle
+from moothall.app.compose import Hall, open_hall
+from moothall.app.config import Settings
+from moothall.app.lifecycle import SECRET_FILE
+from moothall.testing import ManualClock, OpenHall, ProblemError, Visitor
+
+Story = Callable[[OpenHall, str], Awaitable[None]]
+
+
+class NoDoor:
+    """A door that nobody can come through; a unit test has no network."""
+
+    port = 0
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+
+async def serve(folder: Path, monkeypatch: pytest.MonkeyPatch, story: Story) -> None:
+    """Serve a hall, and tell ``story`` while it is open, with what the operator was shown."""
+    clock, shown = ManualClock(), list[str]()
+
+    async def open_with_clock(settings: Settings, **rest: Any) -> Hall:
+        return await open_hall(settings, clock=clock, **rest)
+
+    async def keep_house_until(_stop: object, hall: Hall, _tls: object) -> None:
+        await story(OpenHall(hall, clock), shown[0])
+
+    monkeypatch.setattr(lifecycle, "open_hall", open_with_clock)
+    monkeypatch.setattr(lifecycle, "_make_door", lambda *_: NoDoor())
+    monkeypatch.setattr(lifecycle, "_keep_house_until", keep_house_until)
+    await lifecycle.serve(Settings(data=str(folder), insecure=True), shown.append)
+
+
+async def claim(hall: OpenHall, who: Visitor, secret: str) -> None:
+    await hall.call("access.claim_administration", {"secret": secret}, as_=who)
+
+
+@pytest.mark.requirement("R11")
+async def test_the_file_of_the_secret_goes_when_it_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "hall" / SECRET_FILE
+
+    async def story(hall: OpenHall, shown: str) -> None:
+        ada, bob = await hall.member("ada"), await hall.member("bob")
+        secret = file.read_text().strip()
+        assert secret in shown
+        assert file.stat().st_mode & 0o777 == 0o600
+        with pytest.raises(ProblemError, match="wrong_secret"):
+            await claim(hall, bob, "a guess")
+        assert file.exists(), "a wrong guess spends nothing"
+        await claim(hall, ada, secret)
+        assert not file.exists()
+
+    async def next_story(_hall: OpenHall, shown: str) -> None:
+        assert "one-time secret" not in shown
+        assert not file.exists()
+
+    await serve(tmp_path / "hall", monkeypatch, story)
+    await serve(tmp_path / "hall", monkeypatch, next_story)
+
+
+async def test_a_file_that_does_not_go_keeps_nobody_from_claiming(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "hall" / SECRET_FILE
+
+    async def story(hall: OpenHall, _shown: str) -> None:
+        ada, secret = await hall.member("ada"), file.read_text().strip()
+        file.unlink()
+        file.mkdir()
+        with capture_logs() as logs:
+            await claim(hall, ada, secret)
+        assert [log["event"] for log in logs] == ["old secret not removed"]
+        assert (await hall.call("access.check", {"permission": "*"}, as_=ada)).is_allowed
+
+    await serve(tmp_path / "hall", monkeypatch, story)
