@@ -19,10 +19,12 @@ REPLY_BYTES_MAX = 256 * KIBIBYTE
 KEY_LENGTH_MAX = 255
 SWEPT_ROWS_MAX = 500
 
-_FIND = """
+_FIND_ON = """
 SELECT request_digest, reply FROM action_reply
-WHERE day IN ($1, $2, $3) AND actor = $4 AND action = $5 AND key = $6
+WHERE day = ${day} AND actor = $4 AND action = $5 AND key = $6
 """
+# Not `day IN (...)`: SQLite builds a table of the list each time, for twice the price.
+_FIND = " UNION ALL ".join(_FIND_ON.format(day=day) for day in (1, 2, 3))
 _INSERT = """
 INSERT INTO action_reply (day, actor, action, key, request_digest, reply)
 VALUES ($1, $2, $3, $4, $5, $6)

@@ -154,7 +154,7 @@ class Pipeline:
 
     async def _write(self, visit: Visit) -> bytes:
         """Carry out a WRITE; the reply leaves only after the commit that covers it."""
-        ctx = self._context(visit, None)
+        ctx: Context | None = None
 
         async def work(tx: Transaction) -> bytes:
             nonlocal ctx
@@ -164,7 +164,8 @@ class Pipeline:
         try:
             return await self._house.database.write(work)
         except ActionError as error:
-            await self._audit_refusal(ctx, error)
+            if ctx is not None:
+                await self._audit_refusal(ctx, error)
             raise
 
     async def _deed(self, ctx: Context, visit: Visit) -> bytes:
@@ -195,7 +196,7 @@ class Pipeline:
 
     async def _read(self, visit: Visit) -> bytes:
         """Carry out a READ on a snapshot."""
-        ctx = self._context(visit, None)
+        ctx: Context | None = None
 
         async def work(tx: Transaction) -> bytes:
             nonlocal ctx
@@ -206,9 +207,10 @@ class Pipeline:
         try:
             reply = await self._house.database.read(work)
         except ActionError as error:
-            await self._audit_refusal(ctx, error)
+            if ctx is not None:
+                await self._audit_refusal(ctx, error)
             raise
-        if visit.action.is_protected:
+        if visit.action.is_protected and ctx is not None:
             await self._audit(ctx.audit_row("done"))
         return reply
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime as dt
+import gc
 import os
 import signal
 import sys
@@ -58,6 +59,9 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         try:
             url = f"{scheme}://{_host_in_url(settings.host)}:{door.port}"
             hall.jobs.start()
+            # What is there now stays; the collector need not look through it for ever.
+            gc.collect()
+            gc.freeze()
             announce(_banner(url, settings, tls, secret))
             await _keep_house_until(stop, hall, tls)
         finally:

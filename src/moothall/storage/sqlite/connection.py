@@ -66,6 +66,7 @@ def open_writer(path: Path, vfs: str | None = None) -> apsw.Connection:
     try:
         connection = apsw.Connection(str(path), vfs=vfs)
         connection.set_busy_timeout(OPEN_TIMEOUT_MS)
+        _keep_plans(connection)
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchall()[0][0]
         connection.execute(_ALWAYS)
         connection.execute(_WRITER)
@@ -85,6 +86,16 @@ def open_reader(path: Path, vfs: str | None = None) -> apsw.Connection:
     """Open a connection that can only read."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
     connection.set_busy_timeout(OPEN_TIMEOUT_MS)
+    _keep_plans(connection)
     connection.execute(_ALWAYS)
     connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def _keep_plans(connection: apsw.Connection) -> None:
+    """Prepare each statement once, whatever its parameters are.
+
+    Built with STAT4, as here, SQLite otherwise prepares a statement with ORDER BY anew for
+    each new set of parameters, which took three times as long as running it.
+    """
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)

@@ -45,6 +45,7 @@ class _Snapshots:
         self._end = 0.0
         self._is_open = False
         self.connection = open_reader(path, vfs)
+        self._cursor = self.connection.cursor()
         self.connection.set_progress_handler(self._is_late, steps)
 
     def run(self, work: Work[T], end: float, end_later: Callable[[], object] | None = None) -> T:
@@ -62,7 +63,7 @@ class _Snapshots:
             self._is_open = True
             if end_later is not None:
                 end_later()
-        tx = SqliteTransaction(self.connection)
+        tx = SqliteTransaction(self.connection, self._cursor)
         try:
             return drive(work(tx))
         except apsw.Error:

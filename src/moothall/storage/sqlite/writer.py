@@ -81,6 +81,7 @@ class Writer:
     ) -> None:
         """Write through ``connection``; call ``on_sync_failure`` if the disk cannot be trusted."""
         self._connection = connection
+        self._cursor = connection.cursor()
         self._bounds = bounds
         self._on_sync_failure = on_sync_failure
         self._queue: deque[Job] = deque()
@@ -199,8 +200,8 @@ class Writer:
 
     def _run_job(self, job: Job) -> None:
         """Run one job in its savepoint; an error undoes it and is kept for its caller."""
-        execute = self._connection.execute
-        tx = SqliteTransaction(self._connection)
+        execute = self._cursor.execute
+        tx = SqliteTransaction(self._connection, self._cursor)
         job.result, job.error, job.hooks = None, None, []
         try:
             execute("SAVEPOINT call")

@@ -35,7 +35,7 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         connection = apsw.Connection(":memory:")
         connection.execute(SCHEMA)
-        self.tx = SqliteTransaction(connection)
+        self.tx = SqliteTransaction(connection, connection.cursor())
         self.count = 0
 
     @initialize(direction=st.sampled_from(Direction), counting=st.sampled_from(Counting))
