@@ -11,7 +11,7 @@ from argon2 import PasswordHasher as Argon2
 
 from moothall.core.errors import ConfigurationError
 from moothall.ports.hasher import PasswordHasher
-from moothall.services.identity.adapters import Argon2Pool
+from moothall.services.identity.adapters.hashing import Argon2Pool
 from moothall.testing import ManualClock, OpenHall, ProblemError, Visitor, open_test_hall
 
 PASSWORD = "correct horse battery staple"

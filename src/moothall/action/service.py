@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from moothall.action.model import WireMeta
 from moothall.core.errors import DeclarationError
@@ -59,8 +61,8 @@ class Service:
 class Resources:
     """What a room's ``adapters.provide`` may build its adapters from.
 
-    ``sealing_key`` is 32 secret bytes that rest outside the database; derive a key per
-    purpose from it and never use it itself.
+    ``sealing_key`` is 32 secret bytes that rest outside the database; it is never used
+    itself, see :meth:`derive_key`.
     """
 
     clock: Clock
@@ -76,6 +78,12 @@ class Resources:
     """Called once the hall has its first administrator: the one-time secret is spent."""
     heads: HeadLog | None = None
     """Where signed heads of the audit trail are kept, outside the database."""
+
+    def derive_key(self, purpose: str) -> bytes:
+        """Return 32 secret bytes for one purpose (HKDF, RFC 5869), always the same."""
+        return HKDF(hashes.SHA256(), 32, None, b"moothall " + purpose.encode()).derive(
+            self.sealing_key
+        )
 
     def use(self, kind: type[S]) -> S:
         """Return the settings of one table of the room.

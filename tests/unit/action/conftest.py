@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from moothall.services.identity import adapters
+from moothall.services.identity.adapters import hashing
 from moothall.testing import OpenHall, Visitor, open_test_hall
 from tests.unit.action.scenes import ROOMS, forget_rooms, grant
 
@@ -14,7 +14,7 @@ from tests.unit.action.scenes import ROOMS, forget_rooms, grant
 def own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Forget afterwards the rooms that a test wrote."""
     # A hall hashes one password when it opens; that would be a third of these tests' time.
-    monkeypatch.setattr(adapters, "HASH_MEMORY_KIB", 64)
+    monkeypatch.setattr(hashing, "HASH_MEMORY_KIB", 64)
     with forget_rooms(tmp_path):
         yield
 

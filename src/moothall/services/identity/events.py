@@ -2,6 +2,9 @@
 
 from moothall.action import Event
 
+STREAM = "identity"
+"""Where these facts are written; member managers may read it."""
+
 
 class MemberRegistered(Event):
     """An account was made."""

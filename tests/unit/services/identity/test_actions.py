@@ -10,8 +10,8 @@ import pytest
 from moothall.action.token import sign_token
 from moothall.core.errors import OverloadedError
 from moothall.ports.hasher import PasswordHasher
-from moothall.services.identity.adapters import RefreshSeal
-from moothall.services.identity.rules import REFRESH_GRACE_MS, SESSION_LIFE_MS
+from moothall.services.identity.adapters.sessions import RefreshSeal
+from moothall.services.identity.rules.sessions import REFRESH_GRACE_MS, SESSION_LIFE_MS
 from moothall.testing import OpenHall, ProblemError
 
 PASSWORD = "correct horse battery staple"

@@ -9,16 +9,12 @@ from argon2 import PasswordHasher as Argon2
 from argon2 import extract_parameters
 from argon2.low_level import Type
 
+from moothall.action import Resources
 from moothall.core.errors import OverloadedError
-from moothall.services.identity.adapters import (
-    HASHES_WAITING_MAX,
-    Argon2Pool,
-    EndedSessions,
-    RefreshSeal,
-    SealedKeyRing,
-    derive_key,
-)
-from moothall.services.identity.rules import RefreshToken
+from moothall.services.identity.adapters.hashing import HASHES_WAITING_MAX, Argon2Pool
+from moothall.services.identity.adapters.keys import SealedKeyRing
+from moothall.services.identity.adapters.sessions import EndedSessions, RefreshSeal
+from moothall.services.identity.rules.sessions import RefreshToken
 from moothall.testing import ManualClock, OpenHall, SeededEntropy
 
 KEY = bytes(range(32))
@@ -119,7 +115,16 @@ def test_refresh_token_altered_in_any_character_is_refused() -> None:
 
 @pytest.mark.requirement("R2")
 def test_keys_for_two_purposes_differ_from_each_other_and_from_their_source() -> None:
-    assert len({KEY, derive_key(KEY, "signing keys"), derive_key(KEY, "refresh tokens")}) == 3
+    resources = Resources(
+        clock=ManualClock(),
+        entropy=SeededEntropy(),
+        sealing_key=KEY,
+        issuer="",
+        audience="",
+        services={},
+    )
+    keys = {resources.derive_key(purpose) for purpose in ("signing keys", "refresh tokens")}
+    assert len({KEY, *keys}) == 3
 
 
 @pytest.mark.requirement("R2")

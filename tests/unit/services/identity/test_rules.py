@@ -8,15 +8,13 @@ from hypothesis import strategies as st
 
 from moothall.core.errors import InvalidArgumentError
 from moothall.services.identity.model import Member, Session
-from moothall.services.identity.rules import (
+from moothall.services.identity.rules.names import check_name, find_key
+from moothall.services.identity.rules.passwords import check_password, normalise_password
+from moothall.services.identity.rules.sessions import (
     REFRESH_GRACE_MS,
     RefreshToken,
     Rotation,
-    check_name,
-    check_password,
     decide_rotation,
-    find_key,
-    normalise_password,
 )
 
 NOW_MS = 1_800_000_000_000

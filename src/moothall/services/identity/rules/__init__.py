@@ -1,0 +1,1 @@
+"""Decisions of the identity room, without I/O."""
