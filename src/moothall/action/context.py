@@ -152,8 +152,11 @@ class Context:
     def concern(self, *, actor: str | None = None, path: str | None = None) -> None:
         """Say whom or what a PUBLIC FLOW turned out to concern, for the audit trail.
 
-        It grants nothing: what the caller may do was decided before.
+        It grants nothing: what the caller may do was decided before. Whoever is signed in
+        stays the actor.
         """
+        if actor not in {None, self.actor} and self._principal:
+            self._misuse("only a PUBLIC FLOW learns on its way who acts")
         self.actor = self.actor if actor is None else actor
         self.path = self.path if path is None else path
 

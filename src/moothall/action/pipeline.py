@@ -228,7 +228,7 @@ class Pipeline:
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
-                await self._house.authorize(ctx, visit.request)
+                await self._authorize_flow(ctx, visit.request)
                 reply = await self._handle(ctx, visit.request)
             outcome = "done"
         except TimeoutError:
@@ -243,6 +243,17 @@ class Pipeline:
             if outcome != "done" or not ctx.is_audited:
                 await self._audit(ctx.audit_row(outcome))
         return reply
+
+    async def _authorize_flow(self, ctx: Context, request: Request) -> None:
+        """Authorize a FLOW on a snapshot of its own."""
+
+        async def work(step: Context) -> None:
+            try:
+                await self._house.authorize(step, request)
+            finally:
+                ctx.path = step.path  # the audit trail names the resource of a refusal too
+
+        await ctx.read(work)
 
     async def _handle(self, ctx: Context, request: Request) -> bytes:
         """Run the handler and encode its result; errors outside its contract are faults."""

@@ -266,6 +266,27 @@ async def test_a_flow_writes_in_steps_and_may_wait(hall: OpenHall, ada: Visitor)
     assert [event.seq for event in await hall.events("shelf/sent")] == [1]
 
 
+@pytest.mark.requirement("R20")
+@pytest.mark.requirement("R24")
+async def test_a_flow_finds_its_resource_in_the_database(
+    hall: OpenHall, ada: Visitor, librarian: Visitor
+) -> None:
+    await hall.call("notes.put_note", {"title": "seen", "shelf": "open"}, as_=ada)
+    recited = await hall.call("notes.recite_note", {"title": "seen"}, as_=librarian)
+    assert recited.shelf == "shelf/open"
+    for title in ("seen", "absent"):
+        with pytest.raises(ProblemError, match="permission_denied"):
+            await hall.call("notes.recite_note", {"title": title}, as_=ada)
+    rows = await hall.rows(
+        "SELECT actor, path, outcome FROM access_audit WHERE action = 'notes.recite_note'"
+    )
+    assert rows == [
+        (librarian.member_id, "shelf/open", "done"),
+        (ada.member_id, "shelf/open", "permission_denied"),
+        (ada.member_id, "", "permission_denied"),
+    ]
+
+
 async def test_a_step_that_raises_is_undone(hall: OpenHall, ada: Visitor) -> None:
     with pytest.raises(ProblemError, match="note_refused"):
         await hall.call("notes.send_note", {"title": "a", "misdeed": "refuse"}, as_=ada)

@@ -215,6 +215,18 @@ async def send_note(ctx: Context, request: SendNote) -> Note:
     return Note(title=request.title, shelf=path or "")
 
 
+@action(
+    access=Signed("notes:read", at=store.find_note_path),
+    effect=FLOW,
+    limit=PerActor(calls=100, window_ms=1_000),
+    raises=(),
+)
+async def recite_note(ctx: Context, request: ShowNote) -> Note:
+    """Take time over a note; hidden and absent ones look alike."""
+    await asyncio.sleep(0)
+    return Note(title=request.title, shelf=ctx.path)
+
+
 async def _do(misdeed: Misdeed) -> None:
     """Do what must not be done."""
     if misdeed == "refuse":
