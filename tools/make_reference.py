@@ -31,6 +31,7 @@ from moothall.client.cli.derive import REPLACED
 from moothall.core.codes import HTTP_STATUS, RETRYABLE, Code
 from moothall.core.errors import FRAMEWORK_ERRORS, ActionError
 from moothall.core.units import SAFE_INTEGER_MAX
+from moothall.senders import TABLES
 from moothall.transports.http.openapi import build_openapi
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
@@ -39,6 +40,7 @@ INSTEAD = {
     "identity.close_session": "`moothall logout`",
     "identity.open_session": "`moothall login`",
     "identity.register": "`moothall register`",
+    "identity.register_guest": "`moothall login --guest`",
     "identity.refresh_session": "none; the client renews its tokens by itself",
     "leaderboards.import_entries": "`moothall entry import FILE`",
 }
@@ -147,9 +149,9 @@ def _settings() -> str:
 
 
 def _tables(catalog: Catalog) -> str:
-    """Return a section for each table of settings that a room has."""
+    """Return a section for each table of settings that a room or the hall itself has."""
     parts = []
-    for table, kind in sorted(catalog.settings.items()):
+    for table, kind in sorted({**catalog.settings, **TABLES}.items()):
         meanings = _docstrings_of_fields(kind)
         rows = (
             (

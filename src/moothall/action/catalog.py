@@ -18,6 +18,7 @@ import msgspec
 from moothall.action.access import Signed
 from moothall.action.declare import Action
 from moothall.action.jobs import Job
+from moothall.action.personal import FRAMEWORK_PERSONAL
 from moothall.action.service import Personal, Provide, RoomSettings, Service
 from moothall.core.errors import FRAMEWORK_ERRORS, ActionError, DeclarationError
 from moothall.core.names import near_matches
@@ -84,6 +85,12 @@ class Catalog:
                     raise DeclarationError(msg)
                 found[table] = kind
         return found
+
+    @property
+    def personal(self) -> dict[str, Personal]:
+        """What holds something of members: the rooms with a ``personal.py``, and the framework."""
+        found = {name: room.personal for name, room in self.rooms.items() if room.personal}
+        return {"action": FRAMEWORK_PERSONAL, **dict(sorted(found.items()))}
 
     def near(self, name: str) -> list[str]:
         """Return names of actions that ``name`` may have meant."""

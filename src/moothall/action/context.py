@@ -1,6 +1,6 @@
 """Context: what a handler sees of the house while it carries out one call."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from moothall.action.house import House
     from moothall.action.jobs import Job
     from moothall.action.model import Request
+    from moothall.action.service import Personal
 
 P = TypeVar("P")
 Q = TypeVar("Q", bound="Request")
@@ -88,6 +89,11 @@ class Context:
             self._misuse("a FLOW has no transaction; use ctx.read(work) or ctx.write(work)")
         return self._tx
 
+    @property
+    def principal(self) -> str:
+        """Whose permissions count: the member's id, or ``room:<name>`` of a room that calls."""
+        return self._principal
+
     def new_id(self) -> str:
         """Return a fresh id for a row, greater than every id made before it."""
         return self._house.ids.make(self.now_ms, self._house.entropy.random_bytes)
@@ -103,6 +109,10 @@ class Context:
     def known_permissions(self) -> frozenset[str]:
         """Return every permission that some action of this hall demands."""
         return self._house.catalog.permissions
+
+    def personal_rooms(self) -> "Mapping[str, Personal]":
+        """Return what exports and erases a member's data, by room; ``action`` is the framework."""
+        return self._house.catalog.personal
 
     def demand(self, permission: str, path: str) -> None:
         """Refuse the call unless the caller holds ``permission`` at ``path``.

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives import hashes
@@ -17,6 +17,7 @@ from moothall.ports.sender import Sender
 
 if TYPE_CHECKING:
     from moothall.action.context import Context
+    from moothall.action.personal import PersonalRow
 
 S = TypeVar("S", bound="RoomSettings")
 
@@ -108,10 +109,16 @@ class Personal:
         erase_rows: ``(ctx, member_id)`` removes what nobody else relies on, or takes the
             name off it, at most 500 rows at a time; True when nothing is left to do.
             It may be run again after a crash.
+        leave: ``(ctx, member_id)`` runs in the transaction that removes the member, and
+            returns why that cannot be, as a sentence, or None. What others must no longer
+            count on from that moment it takes away itself. A room may do without it.
     """
 
-    export_rows: "Callable[[Context, str, str, int], Awaitable[tuple[list[Any], str | None]]]"
+    export_rows: (
+        "Callable[[Context, str, str, int], Awaitable[tuple[list[PersonalRow], str | None]]]"
+    )
     erase_rows: "Callable[[Context, str], Awaitable[bool]]"
+    leave: "Callable[[Context, str], Awaitable[str | None]] | None" = None
 
 
 Provide = Callable[[Resources], Mapping[type, object]]

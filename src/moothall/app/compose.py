@@ -1,5 +1,6 @@
 """Composition: from settings to a hall that answers calls. No wiring happens elsewhere."""
 
+import asyncio
 import fcntl
 import os
 import shlex
@@ -11,16 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
+import structlog
 
 from moothall.action.catalog import Catalog
 from moothall.action.house import House
 from moothall.action.jobs import JobRunner, SoleHolder
 from moothall.action.migrations import migrate
 from moothall.action.pipeline import Pipeline
-from moothall.action.service import Resources
+from moothall.action.service import Resources, RoomSettings
 from moothall.action.token import TokenVerifier
-from moothall.app.config import Settings, read_tables
+from moothall.app.config import Settings, read_hall_tables
 from moothall.app.discovery import find_rooms
+from moothall.app.heads import HEADS_FILE, FileHeadLog
 from moothall.app.keyfile import load_sealing_key, sync_folder
 from moothall.app.world import SystemClock, SystemEntropy
 from moothall.core.errors import ConfigurationError
@@ -30,6 +33,8 @@ from moothall.ports.clock import Clock
 from moothall.ports.database import Transaction
 from moothall.ports.entropy import Entropy
 from moothall.ports.keyring import KeyRing, Sessions
+from moothall.senders import build_senders
+from moothall.services.access.model import AuditSettings
 from moothall.storage.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
@@ -38,6 +43,11 @@ if TYPE_CHECKING:
 DATABASE_FILE = "hall.sqlite"
 KEY_FILE = "sealing.key"
 LOCK_FILE = "hall.lock"
+
+LAST_HEAD_SECONDS_MAX = 5.0
+"""How long closing may wait for the last head of the audit trail."""
+
+_log = structlog.get_logger("moothall.hall")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +67,23 @@ class Hall:
         return msgspec.json.encode(self.keys.public_jwks())
 
     async def close(self) -> None:
-        """Finish what was accepted and close the database."""
+        """Finish what was accepted, vouch for it, and close the database."""
         await self.jobs.stop()
+        await self._leave_head()
         await self.database.close()
         self.lock.close()
+
+    async def _leave_head(self) -> None:
+        """Sign how far the audit trail came, so that nobody cuts it off unseen meanwhile.
+
+        It can do no more than try: the disk may be why the hall closes.
+        """
+        try:
+            async with asyncio.timeout(LAST_HEAD_SECONDS_MAX):
+                for name in ("access.seal_audit", "access.publish_head"):
+                    await self.jobs.run(name)
+        except Exception as error:  # noqa: BLE001 - the hall must close all the same
+            _log.warning("the audit trail was left without a last head", error=str(error))
 
 
 async def open_hall(
@@ -85,7 +108,7 @@ async def open_hall(
     """
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
     catalog = Catalog(find_rooms(settings.rooms, map(Path, settings.functions)))
-    tables = read_tables(settings.tables, catalog.settings)
+    tables = read_hall_tables(settings.tables, catalog.settings)
     folder = settings.data_path
     _make_folder(folder)
     async with AsyncExitStack() as opened:
@@ -100,7 +123,9 @@ async def open_hall(
             audience=issuer,
             services={name: room.service for name, room in catalog.rooms.items()},
             settings=tables,
+            senders=build_senders(tables),
             on_claimed=on_claimed,
+            heads=_open_heads(folder, tables),
         )
         ports = {**tables, **_provide(catalog, resources)}
         keys: KeyRing = _port(ports, KeyRing)
@@ -119,6 +144,13 @@ async def open_hall(
         jobs = [job for room in catalog.rooms.values() for job in room.jobs]
         runner = JobRunner(house, jobs, SoleHolder())
         return Hall(house, pipeline, database, catalog, keys, runner, lock)
+
+
+def _open_heads(folder: Path, tables: Mapping[type, RoomSettings]) -> FileHeadLog:
+    """Return the file of signed heads; a relative path begins at the data folder."""
+    audit = tables.get(AuditSettings)
+    named = audit.heads if isinstance(audit, AuditSettings) else ""
+    return FileHeadLog(folder / (named or HEADS_FILE))
 
 
 def _provide(catalog: Catalog, resources: Resources) -> dict[type, object]:

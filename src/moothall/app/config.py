@@ -7,10 +7,11 @@ misspelt bound is not silently no bound at all.
 """
 
 import os
+import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -20,6 +21,7 @@ from moothall.action.decode import explain
 from moothall.action.service import RoomSettings
 from moothall.core.errors import ConfigurationError
 from moothall.core.names import near_matches
+from moothall.senders import TABLES
 
 PREFIX = "MOOTHALL_"
 
@@ -117,6 +119,21 @@ def read_settings(
         raise ConfigurationError(msg) from None
 
 
+def read_hall_tables(
+    given: Mapping[str, Mapping[str, Any]], of_rooms: Mapping[str, type[RoomSettings]]
+) -> dict[type, RoomSettings]:
+    """Return the settings of the rooms and those of the hall's own tables, by their types.
+
+    Raises:
+        ConfigurationError: A room has a table of a name that is the hall's, a table or a key
+            is unknown, or a value is out of its range.
+    """
+    for table in of_rooms.keys() & TABLES.keys():
+        msg = f"a room has the settings [{table}], which are the hall's own"
+        raise ConfigurationError(msg)
+    return read_tables(given, {**of_rooms, **TABLES})
+
+
 def read_tables(
     given: Mapping[str, Mapping[str, Any]], known: Mapping[str, type[RoomSettings]]
 ) -> dict[type, RoomSettings]:
@@ -139,11 +156,32 @@ def read_tables(
     for table, kind in known.items():
         try:
             # Not strict: values from the environment are text.
-            found[kind] = msgspec.convert(given.get(table, {}), kind, strict=False)
+            values = _split_words(given.get(table, {}), kind)
+            found[kind] = msgspec.convert(values, kind, strict=False)
         except msgspec.ValidationError as error:
             field, reason, remedy = explain(str(error), kind)
             msg = f"settings: {table}.{field}: {reason}; {remedy}"
             raise ConfigurationError(msg) from None
+    return found
+
+
+def _split_words(values: Mapping[str, Any], kind: type[RoomSettings]) -> dict[str, Any]:
+    """Let a list that is given as text be split as a shell would: it is a program's arguments.
+
+    Raises:
+        ConfigurationError: A quotation mark is not closed.
+    """
+    lists = {
+        field.name for field in msgspec.structs.fields(kind) if get_origin(field.type) is tuple
+    }
+    found = dict(values)
+    for name in lists & values.keys():
+        if isinstance(found[name], str):
+            try:
+                found[name] = shlex.split(found[name])
+            except ValueError as error:
+                msg = f"settings: {name}: {error}"
+                raise ConfigurationError(msg) from None
     return found
 
 

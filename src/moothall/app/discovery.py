@@ -201,10 +201,15 @@ def _personal_in(room: str, module: ModuleType | None) -> Personal | None:
     if module is None:
         return None
     found: list[Any] = [getattr(module, name, None) for name in ("export_rows", "erase_rows")]
-    if not all(map(inspect.iscoroutinefunction, found)):
-        msg = f"room {room}: personal.py declares 'async def export_rows' and 'erase_rows'"
+    leave: Any = getattr(module, "leave", None)
+    if not all(map(inspect.iscoroutinefunction, found if leave is None else [*found, leave])):
+        msg = (
+            f"room {room}: personal.py declares 'async def export_rows' and 'erase_rows', "
+            "and 'leave' if it must be asked"
+        )
         raise DeclarationError(msg)
-    return Personal(*found)
+    export_rows, erase_rows = found
+    return Personal(export_rows, erase_rows, leave)
 
 
 def _parts_of(module: ModuleType | None) -> Iterator[ModuleType]:

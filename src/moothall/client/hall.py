@@ -183,13 +183,36 @@ class Hall:
                 self._catalog = await self._fetch_catalog()
             return self._catalog
 
-    async def register(self, name: str, password: str) -> Any:
+    async def get_registration(self, name: str = "") -> Any:
+        """Tell how one gets an account at this hall, and in an open hall if ``name`` is free.
+
+        Raises:
+            CallError: invalid_argument. Nobody can have such a name; or another refusal.
+        """
+        answer = await self._ask_identity("get_registration", {"name": name}, is_safe=True)
+        return _read_result("identity.get_registration", answer, None)
+
+    async def request_contact(self, contact: str) -> Any:
+        """Have a code sent to an address, to register with it.
+
+        Raises:
+            CallError: unavailable. The hall cannot send now; or another refusal.
+        """
+        answer = await self._ask_identity("request_contact", {"contact": contact}, is_safe=False)
+        return _read_result("identity.request_contact", answer, None)
+
+    async def register(self, name: str, password: str, **proofs: str) -> Any:
         """Make an account; nobody is signed in by it.
+
+        Args:
+            name: Of the member.
+            password: Of the member.
+            proofs: What this hall asks for besides: ``invitation``, or ``contact`` and ``code``.
 
         Raises:
             CallError: already_exists. Another member has this name; or another refusal.
         """
-        asked = {"name": name, "password": password}
+        asked = {"name": name, "password": password, **proofs}
         answer = await self._ask_identity("register", asked, is_safe=False)
         return _read_result("identity.register", answer, None)
 
@@ -202,6 +225,16 @@ class Hall:
         asked = {"name": name, "password": password}
         answer = await self._ask_identity("open_session", asked, is_safe=False)
         session = self._read_session(answer)
+        await self._keeper.replace(session)
+        return session
+
+    async def sign_in_guest(self) -> Session:
+        """Open a session as a guest, without name and password, if the hall has guests.
+
+        Raises:
+            CallError: failed_precondition. It has none; or another refusal.
+        """
+        session = self._read_session(await self._ask_identity("register_guest", {}, is_safe=False))
         await self._keeper.replace(session)
         return session
 

@@ -102,9 +102,21 @@ class SyncHall:
         """Return what the hall offers; see :meth:`Hall.catalog`."""
         return self._run(self._hall.catalog(is_fresh=is_fresh))
 
-    def register(self, name: str, password: str) -> Any:
+    def get_registration(self, name: str = "") -> Any:
+        """Tell how one gets an account; see :meth:`Hall.get_registration`."""
+        return self._run(self._hall.get_registration(name))
+
+    def request_contact(self, contact: str) -> Any:
+        """Have a code sent; see :meth:`Hall.request_contact`."""
+        return self._run(self._hall.request_contact(contact))
+
+    def register(self, name: str, password: str, **proofs: str) -> Any:
         """Make an account; see :meth:`Hall.register`."""
-        return self._run(self._hall.register(name, password))
+        return self._run(self._hall.register(name, password, **proofs))
+
+    def sign_in_guest(self) -> Session:
+        """Open a session as a guest; see :meth:`Hall.sign_in_guest`."""
+        return self._run(self._hall.sign_in_guest())
 
     def sign_in(self, name: str, password: str) -> Session:
         """Open a session; see :meth:`Hall.sign_in`."""

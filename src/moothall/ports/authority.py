@@ -1,5 +1,6 @@
 """Authority: who may do what, where. The access room keeps this promise."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
 
@@ -10,6 +11,15 @@ class Authority(Protocol):
         """Tell whether ``principal`` holds ``permission`` at ``path`` or above it.
 
         ``principal`` is a member's id, or ``room:<name>`` for a room that calls
-        another one. Whatever is not granted is denied.
+        another one; nobody (the empty principal of a PUBLIC action) holds nothing.
+        Whatever is not granted is denied, and a ban denies what is granted.
+        """
+        ...
+
+    def list_held(self, principal: str, path: str) -> Iterator[tuple[str, str]]:
+        """Yield each (permission, place) that ``principal`` holds at, above or below ``path``.
+
+        Bans aside, with what teams give. ``*`` is every permission. For deciding whether
+        somebody holds more than somebody else.
         """
         ...

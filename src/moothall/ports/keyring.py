@@ -6,7 +6,19 @@ from joserfc.jwk import OKPKey
 
 
 class KeyRing(Protocol):
-    """Signing keys by id. The newest signs; all that are not retired verify."""
+    """Signing keys by id. One signs, all that are not retired verify.
+
+    A key is published before it signs, and verifies until the last token it signed has
+    expired, so that no valid token is ever refused for a change of keys.
+    """
+
+    @property
+    def generation(self) -> int:
+        """A number that changes whenever a key joins or retires.
+
+        Whoever remembers what a key has verified forgets it when this changes.
+        """
+        ...
 
     def signing_key(self) -> OKPKey:
         """Return the Ed25519 key that signs now; its ``kid`` is set."""

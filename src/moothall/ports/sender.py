@@ -2,6 +2,12 @@
 
 from typing import Protocol
 
+from moothall.core.errors import MoothallError
+
+
+class SenderUnavailableError(MoothallError):
+    """A message cannot be handed over now; it says why to the operator, not to the caller."""
+
 
 class Sender(Protocol):
     """Sends short texts. One per kind of address; set up by the operator."""
@@ -10,6 +16,6 @@ class Sender(Protocol):
         """Hand one message over to whoever delivers it.
 
         Raises:
-            UnavailableError: It cannot be handed over now; nothing was sent.
+            SenderUnavailableError: It cannot be handed over now; nothing is known to be sent.
         """
         ...

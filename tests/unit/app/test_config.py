@@ -7,8 +7,9 @@ import pytest
 from msgspec import Meta
 
 from moothall.action import RoomSettings
-from moothall.app.config import Settings, read_settings, read_tables
+from moothall.app.config import Settings, read_hall_tables, read_settings, read_tables
 from moothall.core.errors import ConfigurationError
+from moothall.senders import MailSettings, PhoneSettings
 
 
 @pytest.fixture
@@ -153,4 +154,34 @@ def test_tables_of_rooms_come_from_everywhere(tmp_path: Path) -> None:
 def test_a_wrong_table_is_named(assignment: str, told: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         read_tables(read_settings({}, {}, None, [assignment]).tables, {"lockout": Lockout})
+    assert told in str(refused.value)
+
+
+def test_hall_has_tables_of_its_own_and_a_command_may_be_one_text() -> None:
+    given: dict[str, dict[str, Any]] = {
+        "mail": {"command": ["send", "a b"]},
+        "phone": {"command": "send 'a b' c"},
+    }
+    found = read_hall_tables(given, {"lockout": Lockout})
+    assert found == {
+        Lockout: Lockout(),
+        MailSettings: MailSettings(command=("send", "a b")),
+        PhoneSettings: PhoneSettings(command=("send", "a b", "c")),
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "rooms", "told"),
+    [
+        ({"phone": {"command": "send 'a"}}, {}, "command: No closing quotation"),
+        ({"mial": {}}, {}, "did you mean mail"),
+        ({"mail": {"security": "ssl"}}, {}, "mail.security: 'ssl' is none of the choices"),
+        ({}, {"mail": Lockout}, "a room has the settings [mail], which are the hall's own"),
+    ],
+)
+def test_a_wrong_table_of_the_hall_is_named(
+    given: dict[str, Any], rooms: dict[str, type[RoomSettings]], told: str
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        read_hall_tables(given, rooms)
     assert told in str(refused.value)

@@ -2,14 +2,22 @@
 
 import click
 
-from moothall.client.cli.ask import read_secret
+from moothall.client.cli.ask import confirm, read_secret
 from moothall.client.cli.derive import call
 from moothall.client.cli.groups import LocalCommand
 from moothall.client.cli.render import print_result, say
-from moothall.client.cli.state import State, state_of
-from moothall.client.errors import HallUnreachableError
+from moothall.client.cli.state import State, is_interactive, state_of
+from moothall.client.cli.text import neutralise
+from moothall.client.errors import CallError, ClientError, HallUnreachableError
 from moothall.client.retry import Effect
 from moothall.client.store import Session
+
+_HOW_TO_JOIN = {
+    "open": "moothall register NAME",
+    "invite": "moothall register NAME --invitation (accounts are made by invitation)",
+    "contact": "moothall register NAME --contact ADDRESS (accounts need a verified address)",
+    "closed": "ask an administrator of the hall to add you",
+}
 
 
 def account_commands() -> list[click.Command]:
@@ -17,42 +25,130 @@ def account_commands() -> list[click.Command]:
     return [
         LocalCommand(
             "register",
-            params=[_name(), _stdin()],
+            params=[_name(), _invitation(), _contact(), _stdin()],
             callback=_register,
-            help="Make an account at the hall and sign in.",
+            help="Make an account at the hall and sign in. Asks for what the hall needs.",
         ),
         LocalCommand(
             "login",
-            params=[_name(), _stdin()],
+            params=[_name(is_required=False), _guest(), _stdin()],
             callback=_login,
-            help="Sign in. The session stays open until logout.",
+            help="Sign in. The session stays open until logout. An open hall offers an account"
+            " to whoever it does not know.",
         ),
         LocalCommand("logout", params=[], callback=_logout, help="End the session."),
         LocalCommand("whoami", params=[], callback=_whoami, help="Tell who is signed in."),
     ]
 
 
-def _name() -> click.Argument:
-    return click.Argument(["name"], help="Name of the member.")
+def _name(*, is_required: bool = True) -> click.Argument:
+    return click.Argument(["name"], required=is_required, help="Name of the member.")
 
 
 def _stdin() -> click.Option:
-    text = "Read the password from standard input, one line. Without this it is asked for."
+    text = (
+        "Read the password from standard input, one line; in lines before it an invitation, or"
+        " the code that was sent to a contact. Without this they are asked for."
+    )
     return click.Option(["--password-stdin"], is_flag=True, help=text)
 
 
-def _register(*, name: str, password_stdin: bool) -> None:
+def _invitation() -> click.Option:
+    text = "Ask for the code of an invitation, also where the hall does not."
+    return click.Option(["--invitation"], is_flag=True, help=text)
+
+
+def _contact() -> click.Option:
+    text = "E-mail address or phone number; a code is sent there and asked for."
+    return click.Option(["--contact"], metavar="ADDRESS", default="", help=text)
+
+
+def _guest() -> click.Option:
+    text = "Come in without name and password, if the hall has guests."
+    return click.Option(["--guest"], is_flag=True, help=text)
+
+
+def _register(*, name: str, invitation: bool, contact: str, password_stdin: bool) -> None:
     state = state_of(click.get_current_context())
     state.server()  # First: nobody should think of a password for nothing.
-    password = read_secret("password", from_stdin=password_stdin, is_new=True)
-    state.run(state.hall().register(name, password))
+    needed = state.run(state.hall().get_registration(name))
+    if needed["is_name_free"] is False or needed["mode"] == "closed":
+        # The hall says why, before anybody thinks of a password or looks for a code.
+        state.run(state.hall().register(name, "-"))
+    needs = {*needed["needs"], *(["invitation"] if invitation else [])}
+    proofs = _read_proofs(state, needs, contact, from_stdin=password_stdin)
+    _join(state, name, proofs, from_stdin=password_stdin)
+
+
+def _read_proofs(
+    state: State, needs: set[str], contact: str, *, from_stdin: bool
+) -> dict[str, str]:
+    """Return what the hall asks a newcomer for, besides name and password."""
+    is_more = bool(contact or needs)
+    if is_more and not from_stdin and not is_interactive():
+        raise click.UsageError(
+            "there is no terminal to ask at; give invitation or code, and then the password, on"
+            " standard input with --password-stdin, each in a line"
+        )
+    proofs = {}
+    if "invitation" in needs:
+        proofs["invitation"] = read_secret("invitation", from_stdin=from_stdin)
+    if "contact" in needs and not contact:
+        if from_stdin:
+            raise click.UsageError("this hall asks for a contact: --contact ADDRESS")
+        contact = click.prompt("E-mail address or phone number", err=True)
+    if contact:
+        if not from_stdin:
+            sent = state.run(state.hall().request_contact(contact))
+            say(f"a message was sent to {sent['contact']}")
+        proofs |= {"contact": contact, "code": read_secret("code", from_stdin=from_stdin)}
+    return proofs
+
+
+def _join(state: State, name: str, proofs: dict[str, str], *, from_stdin: bool) -> None:
+    """Make the account and sign in."""
+    password = read_secret("password", from_stdin=from_stdin, is_new=True)
+    state.run(state.hall().register(name, password, **proofs))
     _open(state, name, password)
 
 
-def _login(*, name: str, password_stdin: bool) -> None:
+def _login(*, name: str | None, guest: bool, password_stdin: bool) -> None:
     state = state_of(click.get_current_context())
-    state.server()
-    _open(state, name, read_secret("password", from_stdin=password_stdin))
+    server, _ = state.server()
+    if guest == (name is not None):
+        raise click.UsageError("give a name, or --guest")
+    if name is None:
+        _print_session(state, state.run(state.hall().sign_in_guest()))
+        return
+    may_ask = is_interactive() and not password_stdin
+    if (may_ask or state.settings.yes) and _is_free(state, name):
+        confirm(state, f"{server} has no member {neutralise(name)}. Make an account?")
+        _join(state, name, {}, from_stdin=password_stdin)
+        return
+    password = read_secret("password", from_stdin=password_stdin)
+    try:
+        _open(state, name, password)
+    except CallError as error:
+        if error.error_name == "wrong_credentials" and not error.remedy:
+            error.remedy = _how_to_join(state)
+        raise
+
+
+def _is_free(state: State, name: str) -> bool:
+    """Tell whether an open hall would make an account of this name."""
+    try:
+        return state.run(state.hall().get_registration(name))["is_name_free"] is True
+    except CallError:
+        return False  # nobody can have it; signing in will tell
+
+
+def _how_to_join(state: State) -> str:
+    """Return how whoever may be new here gets an account, or ''."""
+    try:
+        mode = state.run(state.hall().get_registration())["mode"]
+    except ClientError:
+        return ""
+    return f"or, if you are new here: {_HOW_TO_JOIN[mode]}"
 
 
 def _open(state: State, name: str, password: str) -> None:

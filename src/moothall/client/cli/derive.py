@@ -27,6 +27,7 @@ REPLACED = frozenset(
         "identity.open_session",
         "identity.refresh_session",
         "identity.register",
+        "identity.register_guest",
         "leaderboards.import_entries",
     }
 )

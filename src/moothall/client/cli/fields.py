@@ -1,7 +1,8 @@
 """Fields of a request as parameters of a command: names, kinds, values. Pure but for @FILE.
 
-The rule: a required single value stands in its place, in the order of the schema; a
-choice and all else is an option. An option that would be mistaken for a global one is
+The rule: a required single value stands in its place, in the order of the schema, and
+after them a resource path called ``at``, even one that may be left out; a choice and all
+else is an option. An option that would be mistaken for a global one is
 called ``--field-NAME``. A secret is never an argument.
 """
 
@@ -23,6 +24,10 @@ from moothall.client.marks import override
 
 NEGATIVE_MARK = "\0"
 """Stands before a word such as ``-5`` while click reads the line; no word can hold it."""
+
+
+PLACE = "at"
+"""The field that says at which resource, as in ``role grant NAME ROLE board/7``."""
 
 
 class Kind(Enum):
@@ -69,7 +74,10 @@ class Field:
     @property
     def is_positional(self) -> bool:
         """Whether it stands in its place, without a name."""
-        return self.is_required and self.kind in {Kind.TEXT, Kind.INTEGER, Kind.NUMBER}
+        is_place = self.name == PLACE and self.kind is Kind.TEXT
+        return is_place or (
+            self.is_required and self.kind in {Kind.TEXT, Kind.INTEGER, Kind.NUMBER}
+        )
 
 
 def fields_of(schema: Schema, catalog: Catalog) -> list[Field]:
@@ -79,11 +87,13 @@ def fields_of(schema: Schema, catalog: Catalog) -> list[Field]:
     if not isinstance(properties, Mapping):
         return []
     needed = set(required) if isinstance(required, list) else set()
-    return [
+    fields = [
         _field(name, one, name in needed, catalog)
         for name, one in properties.items()
         if isinstance(name, str) and isinstance(one, Mapping)
     ]
+    # What may be left out comes last, or a word for what follows would be taken for it.
+    return sorted(fields, key=lambda field: field.name == PLACE and not field.is_required)
 
 
 def _field(name: str, schema: Schema, is_required: bool, catalog: Catalog) -> Field:  # noqa: FBT001
@@ -256,7 +266,11 @@ def parameters_of(field: Field) -> list[click.Parameter]:
         name = field.name.replace("_", "-").upper().replace("-", "_")
         return [
             click.Argument(
-                [field.name], type=_type(field, field.kind), metavar=name, help=summary or None
+                [field.name],
+                type=_type(field, field.kind),
+                required=field.is_required,
+                metavar=name if field.is_required else f"[{name}]",
+                help=summary or None,
             )
         ]
     if field.default:

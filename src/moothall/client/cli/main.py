@@ -9,8 +9,11 @@ import click
 
 from moothall import __version__
 from moothall.client.cli.account import account_commands
+from moothall.client.cli.audit import audit_group
+from moothall.client.cli.credentials import credentials_group
 from moothall.client.cli.entries import entry_group
 from moothall.client.cli.exits import FAILED, INTERRUPTED, OK, USAGE, exit_code
+from moothall.client.cli.export import account_group, member_group
 from moothall.client.cli.failures import tell, tell_usage
 from moothall.client.cli.groups import Root
 from moothall.client.cli.raw import call_command
@@ -40,7 +43,15 @@ def build_cli() -> click.Group:
         epilog="These options may stand before or after the words of every command.",
         context_settings={"help_option_names": ["--help", "-h"]},
     )
-    for command in (*account_commands(), call_command(), server_group(), entry_group()):
+    groups = (
+        server_group(),
+        entry_group(),
+        audit_group(),
+        account_group(),
+        member_group(),
+        credentials_group(),
+    )
+    for command in (*account_commands(), call_command(), *groups):
         root.add_command(command)
     return root
 

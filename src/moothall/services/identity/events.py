@@ -10,12 +10,106 @@ class MemberRegistered(Event):
     """An account was made."""
 
     member_id: str
-    name: str
+
+
+class MemberRemoved(Event):
+    """A member was removed for good; whoever keeps something of them erases it too."""
+
+    member_id: str
 
 
 class SessionEnded(Event):
-    """A session was closed, or ended because its refresh token was used twice."""
+    """A session ended before its time.
+
+    ``reason`` says why: it was closed or revoked, its refresh token was used twice, or its
+    member opened too many.
+    """
 
     member_id: str
     session_id: str
     reason: str
+
+
+class PasswordChanged(Event):
+    """A password was replaced; ``reason`` says by what: changed, recovered."""
+
+    member_id: str
+    reason: str
+
+
+class AccountUnlocked(Event):
+    """An administrator lifted the lock that wrong passwords had set."""
+
+    member_id: str
+
+
+class RecoveryCodeIssued(Event):
+    """An administrator was given a code that resets a member's password."""
+
+    member_id: str
+    issued_by: str
+
+
+class KeyMade(Event):
+    """A signing key was made and published; it signs from ``begins_at_ms`` on."""
+
+    kid: str
+    begins_at_ms: int
+
+
+class KeyRetired(Event):
+    """A signing key verifies nothing any more."""
+
+    kid: str
+
+
+class AudienceAdded(Event):
+    """Members may get tokens for this resource server."""
+
+    audience: str
+
+
+class AudienceRemoved(Event):
+    """No token is made for this resource server any more."""
+
+    audience: str
+
+
+class MemberRenamed(Event):
+    """A member has another name; the old one stays reserved for them for a while."""
+
+    member_id: str
+
+
+class GuestBecameMember(Event):
+    """A guest chose a name and a password and keeps everything."""
+
+    member_id: str
+
+
+class InvitationCreated(Event):
+    """Somebody may invite others with a code."""
+
+    invitation_id: str
+    invited_by: str
+    uses_max: int
+
+
+class InvitationRevoked(Event):
+    """An invitation was taken back."""
+
+    invitation_id: str
+
+
+class ContactVerified(Event):
+    """A member showed that an address is theirs. The address itself is not told here."""
+
+    member_id: str
+    kind: str
+
+
+class ContactRemoved(Event):
+    """A member gave up a verified address."""
+
+    member_id: str
+    kind: str

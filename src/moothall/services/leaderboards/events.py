@@ -38,6 +38,13 @@ class EntryUnverified(Event):
     member_id: str
 
 
+class EntriesRemoved(Event):
+    """Entries of a member who was removed are gone, and with them their places."""
+
+    member_id: str
+    count: int
+
+
 class EntriesImported(Event):
     """History was brought in."""
 

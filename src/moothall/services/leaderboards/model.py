@@ -26,6 +26,15 @@ class Counting(StrEnum):
     """Each entry is ranked by itself."""
 
 
+class RemovedMembers(StrEnum):
+    """What becomes of the entries of a member who is removed."""
+
+    KEEP = "keep"
+    """They stay, with their places and comments, without a name."""
+    REMOVE = "remove"
+    """They go, and so do the member's comments; others move up."""
+
+
 class Level(StrEnum):
     """What a member may do on a board; each level includes those before it."""
 
@@ -60,6 +69,7 @@ class Board(Result):
     counting: Counting
     default_level: Level
     created_at_ms: int
+    removed_members: RemovedMembers = RemovedMembers.KEEP
     level: Level = Level.NONE
 
 
@@ -85,9 +95,12 @@ class Standing(Result):
     place: int
     member_id: str
     name: str
+    """Empty if the member was removed."""
     score: float
     submitted_at_ms: int
     entry_id: str
+    is_removed: bool = False
+    """Whether the member was removed and the board keeps the entries."""
 
 
 class Ranked(msgspec.Struct, frozen=True):

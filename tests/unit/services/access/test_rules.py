@@ -11,12 +11,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from moothall.action import EVERYONE
 from moothall.core.errors import InvalidArgumentError
 from moothall.services.access.errors import GrantExceedsOwnError
-from moothall.services.access.rules import (
-    BindingIndex,
+from moothall.services.access.rules.granting import (
     check_grantable,
     check_permissions,
     merge_roles,
 )
+from moothall.services.access.rules.index import BindingIndex
 
 ROLES = {
     "reader": {"scores:read"},
@@ -51,7 +51,7 @@ def may(bindings: set[Triple], principal: str, permission: str, path: str) -> bo
 
 
 def new_index() -> BindingIndex:
-    index = BindingIndex()
+    index = BindingIndex(lambda: 0)
     for role, permissions in ROLES.items():
         index.define(role, permissions)
     return index
@@ -133,7 +133,7 @@ def test_index_forgets_what_was_unbound() -> None:
     index.unbind("alice", "reader", "org/1")
     index.unbind("nobody", "reader", "org/1")
     assert not index.allows("alice", "scores:read", "org/1")
-    assert index._bound == {}, "who holds nothing takes no room"
+    assert index._holders == {}, "who holds nothing takes no room"
 
 
 @pytest.mark.requirement("R22")
@@ -143,10 +143,10 @@ def test_nobody_grants_more_than_they_hold(own: set[str], granted: set[str]) -> 
         path == "org/1" and permission in own
     )
     if granted <= own:
-        check_grantable(may_here, granted, "org/1")
+        check_grantable(may_here, lambda _at: None, granted, "org/1")
         return
     with pytest.raises(GrantExceedsOwnError) as refusal:
-        check_grantable(may_here, granted, "org/1")
+        check_grantable(may_here, lambda _at: None, granted, "org/1")
     assert refusal.value.details["permission"] == min(granted - own)
     assert refusal.value.details["path"] == "org/1"
 

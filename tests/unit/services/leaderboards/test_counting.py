@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import moothall.services
+from moothall.action.migrations import read_migrations
 from moothall.core.ids import make_id
 from moothall.services.leaderboards.model import Board, Counting, Direction, Entry, Level
 from moothall.services.leaderboards.store import boards, entries
@@ -21,7 +22,7 @@ from moothall.testing import OpenHall, ProblemError, Visitor
 from tests.unit.services.leaderboards.naive_board import NaiveBoard, NaiveEntry, Row
 
 MIGRATIONS = Path(moothall.services.__path__[0], "leaderboards", "migrations")
-SCHEMA = "".join(file.read_text("utf-8") for file in sorted(MIGRATIONS.glob("*.sqlite.sql")))
+SCHEMA = "".join(step.sql for step in read_migrations("leaderboards", MIGRATIONS, "sqlite"))
 # Few members and scores, so that ties are the rule; and the edges of what a number can be.
 MEMBERS = ["ann", "bob", "cid"]
 SCORES = [0.0, -0.0, 1.0, 2.0, -1.0, 0.1, 0.2, 0.3, 1e16, -1e16, 5e-324, 1.7e308, -1.7e308]

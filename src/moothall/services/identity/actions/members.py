@@ -17,18 +17,28 @@ from moothall.action import (
 )
 from moothall.core.errors import InvalidArgumentError
 from moothall.core.ids import is_id
+from moothall.ports.database import Transaction
 from moothall.services.identity.errors import (
+    GuestNameError,
     MemberNotFoundError,
+    NameTakenError,
+    RenamedTooOftenError,
 )
-from moothall.services.identity.events import STREAM, MemberRegistered
-from moothall.services.identity.model import Member
-from moothall.services.identity.rules.names import check_name, find_key
+from moothall.services.identity.events import STREAM, MemberRegistered, MemberRenamed
+from moothall.services.identity.model import Member, RegistrationSettings
+from moothall.services.identity.rules.names import NAMES_HELD_MAX, check_name, find_key
 from moothall.services.identity.store import members
 
 NameOrId = Annotated[str, Meta(min_length=1, max_length=128, description="A member's name or id.")]
 
 
 PageSize = Annotated[int, Meta(ge=1, le=500)]
+
+
+_SIMILAR = "another member has a name that looks the same, or had this one until recently"
+
+
+_ANOTHER = "choose another name"
 
 
 class GetSelf(Request):
@@ -65,12 +75,27 @@ class MemberNames(Result):
     """Names by id; who does not exist is left out."""
 
     names: dict[str, str]
+    removed: list[str]
+    """Those of the ids whose members were removed: they have no name any more."""
 
 
 class AddMembers(Request):
     """Names that shall have an account, at most 500."""
 
     names: Annotated[list[Name], Meta(min_length=1, max_length=500)]
+
+
+class RenameSelf(Request):
+    """The name you would like to have."""
+
+    name: Name
+
+
+class RenameMember(Request):
+    """Whose name, by name or id, and the new one."""
+
+    member: NameOrId
+    name: Name
 
 
 class RefusedName(Result):
@@ -115,19 +140,12 @@ async def get_self(ctx: Context, request: GetSelf) -> Member:  # noqa: ARG001 - 
     command="member show",
 )
 async def find_member(ctx: Context, request: FindMember) -> Member:
-    """Find a member by name or id.
+    """Find a member by name or id; who was removed is found by id, without a name.
 
     Raises:
         MemberNotFoundError: not_found. There is none.
     """
-    member = None
-    if is_id(request.member):  # no name has the form of an id
-        member = await members.find_member(ctx.tx, request.member)
-    elif key := find_key(request.member):
-        member = await members.find_member_by_name(ctx.tx, key)
-    if member is None:
-        raise MemberNotFoundError(member=request.member, remedy="see identity.list_members")
-    return member
+    return await get_member(ctx.tx, request.member)
 
 
 @action(
@@ -137,7 +155,7 @@ async def find_member(ctx: Context, request: FindMember) -> Member:
     raises=(),
 )
 async def list_members(ctx: Context, request: ListMembers) -> MemberPage:
-    """List members by name, by pages."""
+    """List members by name, by pages. Those who were removed are left out."""
     found = await members.list_members(ctx.tx, request.after, request.limit)
     is_last = len(found) < request.limit
     return MemberPage(
@@ -152,9 +170,12 @@ async def list_members(ctx: Context, request: ListMembers) -> MemberPage:
     raises=(),
 )
 async def name_members(ctx: Context, request: NameMembers) -> MemberNames:
-    """Tell the names of members that are known by id."""
+    """Tell the names of members that are known by id, and who of them was removed."""
     found = await members.list_members_by_id(ctx.tx, request.member_ids)
-    return MemberNames(names={member.member_id: member.name for member in found})
+    return MemberNames(
+        names={member.member_id: member.name for member in found if not member.is_removed},
+        removed=[member.member_id for member in found if member.is_removed],
+    )
 
 
 @action(
@@ -185,7 +206,111 @@ async def add_members(ctx: Context, request: AddMembers) -> AddedMembers:
         member = await members.find_member_by_name(ctx.tx, key)
         if member is None:
             member = Member(member_id=ctx.new_id(), name=name, created_at_ms=ctx.now_ms)
-            await members.insert_member(ctx.tx, member, key, None)
-            ctx.emit(STREAM, MemberRegistered(member_id=member.member_id, name=name))
+            if not await members.insert_member(ctx.tx, member, key, None):
+                added.append(None)
+                refused.append(RefusedName(number=number, reason=_SIMILAR, remedy=_ANOTHER))
+                continue
+            ctx.emit(STREAM, MemberRegistered(member_id=member.member_id))
         added.append(member)
     return AddedMembers(members=added, refused=refused)
+
+
+@action(
+    access=Signed("sessions:own"),
+    effect=WRITE,
+    limit=PerActor(calls=5, window_ms=60_000),
+    raises=(MemberNotFoundError, GuestNameError, NameTakenError, RenamedTooOftenError),
+)
+async def rename_self(ctx: Context, request: RenameSelf) -> Member:
+    """Take another name. The old one stays reserved for you for a while (30 days by default).
+
+    Args:
+        request.name: As for registering (``register``).
+
+    Raises:
+        MemberNotFoundError: not_found. The account was removed.
+        GuestNameError: failed_precondition. Guests choose a name with ``become_member``.
+        NameTakenError: already_exists. Another member has this name, or one that looks like
+            it, or had it until recently.
+        RenamedTooOftenError: failed_precondition. Three former names are reserved for you
+            already.
+
+    Emits:
+        MemberRenamed: once, unless it is the name you have.
+    """
+    member = await get_member(ctx.tx, ctx.actor)
+    if member.is_removed:  # since this call was let in
+        raise MemberNotFoundError
+    if await members.is_guest(ctx.tx, ctx.actor):
+        raise GuestNameError(remedy="see identity.become_member")
+    renamed = await _rename(ctx, member, request.name)
+    # The name just given up is among them.
+    holds = await members.list_name_holds(ctx.tx, ctx.actor, ctx.now_ms)
+    if renamed != member and len(holds) > NAMES_HELD_MAX:
+        raise RenamedTooOftenError(free_again_at_ms=holds[0])
+    return renamed
+
+
+@action(
+    access=Signed("members:rename"),
+    effect=WRITE,
+    limit=PerActor(calls=10, window_ms=1_000),
+    raises=(MemberNotFoundError, NameTakenError),
+)
+async def rename_member(ctx: Context, request: RenameMember) -> Member:
+    """Give a member another name. The old one stays reserved for them for a while.
+
+    Args:
+        request.member: The member's name or id.
+        request.name: The new name, as for registering (``register``).
+
+    Raises:
+        MemberNotFoundError: not_found. There is none.
+        NameTakenError: already_exists. Another member has this name, or one that looks like
+            it, or had it until recently.
+
+    Emits:
+        MemberRenamed: once, unless it is the name they have.
+    """
+    member = await get_member(ctx.tx, request.member)
+    if member.is_removed:
+        raise MemberNotFoundError(member=request.member, remedy="see identity.list_members")
+    ctx.concern(path=f"member/{member.member_id}")
+    return await _rename(ctx, member, request.name)
+
+
+async def get_member(tx: Transaction, name_or_id: str) -> Member:
+    """Return a member by name or id; who was removed is found by id, without a name.
+
+    Raises:
+        MemberNotFoundError: not_found. There is none.
+    """
+    member = None
+    if is_id(name_or_id):  # no name has the form of an id
+        member = await members.find_member(tx, name_or_id)
+    elif key := find_key(name_or_id):
+        member = await members.find_member_by_name(tx, key)
+    if member is None:
+        raise MemberNotFoundError(member=name_or_id, remedy="see identity.list_members")
+    return member
+
+
+async def _rename(ctx: Context, member: Member, wanted: str) -> Member:
+    """Give a member a name, and reserve the one they had.
+
+    Raises:
+        NameTakenError: already_exists.
+    """
+    name, key = check_name(wanted)
+    if name == member.name:
+        return member
+    if await members.has_name(ctx.tx, name, key, ctx.now_ms, but=member.member_id):
+        raise NameTakenError(field="name", remedy=_ANOTHER)
+    old_key = await members.get_name_key(ctx.tx, member.member_id)
+    await members.update_name(ctx.tx, member.member_id, name, key)
+    await members.delete_name_hold(ctx.tx, key)
+    if old_key != key:
+        until_ms = ctx.now_ms + ctx.use(RegistrationSettings).name_held_ms
+        await members.insert_name_hold(ctx.tx, member.member_id, member.name, old_key, until_ms)
+    ctx.emit(STREAM, MemberRenamed(member_id=member.member_id))
+    return Member(member_id=member.member_id, name=name, created_at_ms=member.created_at_ms)

@@ -1,4 +1,13 @@
-"""Signing in, staying signed in, signing out."""
+"""Signing in, staying signed in, signing out.
+
+Other ways to sign in open their session by :func:`open_session_for` and answer with
+:func:`give_tokens`; whatever shuts a member out calls :func:`end_sessions`.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta
+from msgspec.structs import replace
 
 from moothall.action import (
     FLOW,
@@ -15,38 +24,47 @@ from moothall.action import (
     action,
 )
 from moothall.action.token import sign_token
-from moothall.ports.hasher import PasswordHasher
 from moothall.ports.keyring import KeyRing
+from moothall.services.identity.actions.proof import accept, give_back, prove_by_name
 from moothall.services.identity.adapters.keys import TokenIssuer
 from moothall.services.identity.adapters.sessions import EndedSessions, RefreshSeal
 from moothall.services.identity.errors import (
+    AccountLockedError,
+    HallFullError,
     SessionEndedError,
     WrongCredentialsError,
 )
 from moothall.services.identity.events import STREAM, SessionEnded
-from moothall.services.identity.model import OpenedSession, Session
-from moothall.services.identity.rules.names import find_key
-from moothall.services.identity.rules.passwords import normalise_password
+from moothall.services.identity.model import Member, OpenedSession, Session, SessionSettings
 from moothall.services.identity.rules.sessions import (
-    SESSION_LIFE_MS,
     RefreshToken,
     Rotation,
+    check_device,
+    choose_ended,
     decide_rotation,
 )
-from moothall.services.identity.store import members, sessions
+from moothall.services.identity.store import sessions
+
+Device = Annotated[
+    str,
+    Meta(max_length=64, description="A label of the device, at most 64 characters on one line."),
+]
+"""What a client calls the device it runs on, so that people recognise their sessions."""
 
 
 class OpenSession(Request):
-    """Name and password."""
+    """Name and password, and what the device is called."""
 
     name: Name
     password: Secret
+    device: Device = ""
 
 
 class RefreshSession(Request):
-    """The newest refresh token of a session."""
+    """The newest refresh token of a session; a new label of the device, if it has one."""
 
     refresh_token: Secret
+    device: Device | None = None
 
 
 class CloseSession(Request):
@@ -64,45 +82,45 @@ class SessionClosed(Result):
     access=PUBLIC,
     effect=FLOW,
     limit=PerSource(calls=30, window_ms=60_000),
-    raises=(WrongCredentialsError,),
+    raises=(AccountLockedError, WrongCredentialsError, HallFullError),
     secret_reply=True,
 )
 async def open_session(ctx: Context, request: OpenSession) -> OpenedSession:
     """Sign in: open a session by name and password.
 
     An unknown name is answered like a wrong password, and takes as long; so is one that
-    nobody can have.
+    nobody can have. A member who opens more sessions than they may have loses the oldest.
+
+    Three wrong passwords in a row (``lockout.attempts_max``), from wherever they come, lock the
+    account for a minute (``lockout.duration_ms``): until then no password is looked at, not
+    even the right one. Open sessions go on, and ``identity.unlock_account`` ends the lock.
+
+    Args:
+        request.device: A label by which the member recognises the session; printable.
 
     Raises:
-        WrongCredentialsError: unauthenticated. Name and password do not belong together.
+        AccountLockedError: failed_precondition. Too many wrong passwords;
+            ``details.retry_after_ms`` says how long the account stays locked.
+        WrongCredentialsError: unauthenticated. Name and password do not belong together; with
+            ``details.retry_after_ms``, this one has locked the account.
+        HallFullError: resource_exhausted. The hall has as many open sessions as it may.
+
+    Emits:
+        SessionEnded: for each session that had to make room.
     """
-    hasher, password = ctx.use(PasswordHasher), normalise_password(request.password)
-    key = find_key(request.name) or ""
-    found = await ctx.read(lambda step: members.find_credentials(step.tx, key))
-    known = None if found is None else found.password_hash
-    if found is not None:
-        ctx.concern(path=f"member/{found.member.member_id}")
-    is_right = await hasher.verify(known, password)
-    if not is_right or found is None or known is None:
-        raise WrongCredentialsError
-    renewed = await hasher.hash(password) if hasher.is_outdated(known) else None
+    device = check_device(request.device)
+    proof = await prove_by_name(ctx, request.name, request.password)
 
     async def insert(step: Context) -> Session:
-        if renewed is not None:
-            await members.update_password_hash(step.tx, found.member.member_id, known, renewed)
-        session = Session(
-            session_id=step.new_id(),
-            member=found.member,
-            generation=1,
-            rotated_at_ms=step.now_ms,
-            expires_at_ms=step.now_ms + SESSION_LIFE_MS,
-            ended_at_ms=None,
-        )
-        await sessions.insert_session(step.tx, session, step.source)
-        step.concern(actor=found.member.member_id)
-        return session
+        await accept(step, proof)
+        return await open_session_for(step, proof.member, device)
 
-    return _give_tokens(ctx, await ctx.write(insert))
+    try:
+        session = await ctx.write(insert)
+    except HallFullError:
+        await give_back(ctx, proof.guess)  # The password was right: nobody is locked for it.
+        raise
+    return give_tokens(ctx, session)
 
 
 @action(
@@ -119,16 +137,23 @@ async def refresh_session(ctx: Context, request: RefreshSession) -> OpenedSessio
     The one before the newest may be repeated for 10 s, in case its reply was lost. Any
     older one ends the session, because somebody else may have it.
 
+    Args:
+        request.device: A new label of the device; left out, the old one stays.
+
     Raises:
         SessionEndedError: unauthenticated. Sign in again.
+
+    Emits:
+        SessionEnded: if the token had been used before.
     """
+    device = None if request.device is None else check_device(request.device)
     token = ctx.use(RefreshSeal).open(request.refresh_token)
     if token is None:
         raise SessionEndedError(remedy="sign in again")
-    session = await ctx.write(lambda step: _rotate(step, token))
+    session = await ctx.write(lambda step: _rotate(step, token, device))
     if session is None:
         raise SessionEndedError(remedy="sign in again")
-    return _give_tokens(ctx, session)
+    return give_tokens(ctx, session)
 
 
 @action(
@@ -143,45 +168,87 @@ async def close_session(ctx: Context, request: CloseSession) -> SessionClosed:  
     Emits:
         SessionEnded: once per session.
     """
-    await _end(ctx, ctx.actor, ctx.session_id, "closed")
+    await end_session(ctx, ctx.actor, ctx.session_id, "closed")
     return SessionClosed(session_id=ctx.session_id, ended_at_ms=ctx.now_ms)
 
 
-async def _rotate(step: Context, token: RefreshToken) -> Session | None:
-    """Carry out what the rules decide; None where that was to end the session."""
-    session = await sessions.find_session(step.tx, token.session_id)
-    decision = decide_rotation(session, token, step.now_ms)
-    if session is None or decision is Rotation.REFUSE:
-        raise SessionEndedError(remedy="sign in again")
-    step.concern(actor=session.member.member_id)
-    if decision is Rotation.END:
-        await _end(step, session.member.member_id, session.session_id, "refresh token reused")
-        return None
-    if decision is Rotation.REPEAT:
-        return session
-    generation = session.generation + 1
-    await sessions.update_generation(step.tx, session.session_id, generation, step.now_ms)
-    return Session(
-        session.session_id,
-        session.member,
-        generation,
-        step.now_ms,
-        session.expires_at_ms,
-        None,
+async def open_session_for(step: Context, member: Member, device: str = "") -> Session:
+    """Open a session of ``member`` in this step, whoever they proved to be, and however.
+
+    The step's audit row tells that the member did it. The oldest session ends if the member
+    would have more than they may.
+
+    Args:
+        step: A WRITE, or a step of a FLOW (``ctx.write``).
+        member: Whose session it is; the row of the account must exist.
+        device: A label that :func:`check_device` has passed.
+
+    Raises:
+        HallFullError: resource_exhausted. Whoever calls lists it in ``raises``.
+    """
+    settings = step.use(SessionSettings)
+    expires_at_ms = step.now_ms + settings.life_ms
+    session = Session(
+        session_id=step.new_id(),
+        member=member,
+        generation=1,
+        rotated_at_ms=step.now_ms,
+        expires_at_ms=expires_at_ms,
+        ended_at_ms=None,
+        lapses_at_ms=min(expires_at_ms, step.now_ms + settings.idle_ms),
+        device=device,
+        source=step.source,
     )
+    open_in_hall = await sessions.insert_session(step.tx, session)
+    open_ids = await sessions.list_open(step.tx, member.member_id, step.now_ms)
+    excess = choose_ended(open_ids, session.session_id, settings.per_member_max)
+    for session_id in excess:
+        await end_session(step, member.member_id, session_id, "too many sessions")
+    if open_in_hall - len(excess) > settings.per_hall_max:
+        raise HallFullError(remedy="try again later, or ask an administrator")
+    step.concern(actor=member.member_id)
+    return session
 
 
-async def _end(ctx: Context, member_id: str, session_id: str, reason: str) -> None:
-    """End a session, and refuse its tokens as soon as that is durable."""
+async def end_session(ctx: Context, member_id: str, session_id: str, reason: str) -> bool:
+    """End a session, and refuse its tokens as soon as that is durable; False if it was over.
+
+    Emits:
+        SessionEnded: once.
+    """
     if not await sessions.update_ended(ctx.tx, session_id, ctx.now_ms):
-        return  # two calls ended it in the same moment
+        return False  # two calls ended it in the same moment
     ended, now_ms = ctx.use(EndedSessions), ctx.now_ms
     ctx.tx.on_commit(lambda: ended.add(session_id, now_ms))
     ctx.emit(STREAM, SessionEnded(member_id=member_id, session_id=session_id, reason=reason))
+    return True
 
 
-def _give_tokens(ctx: Context, session: Session) -> OpenedSession:
-    """Return the tokens of a session's present generation."""
+async def end_sessions(ctx: Context, member_id: str, reason: str, *, but: str = "") -> int:
+    """End all sessions of a member in this transaction, and return how many.
+
+    Their tokens are refused as soon as that is durable. A member has a bounded number of
+    sessions, so this fits into one transaction.
+
+    Args:
+        ctx: A WRITE, or a step of a FLOW (``ctx.write``).
+        member_id: Whose sessions end.
+        reason: A few words for the member, such as ``password changed``.
+        but: Id of a session that stays, such as the one of the call.
+
+    Emits:
+        SessionEnded: once per session.
+    """
+    count = 0
+    # Those that have lapsed too, lest a clock that is set back bring one to life.
+    for session_id in await sessions.list_open(ctx.tx, member_id, 0):
+        if session_id != but:
+            count += await end_session(ctx, member_id, session_id, reason)
+    return count
+
+
+def give_tokens(ctx: Context, session: Session) -> OpenedSession:
+    """Return the tokens of a session's present generation, once its row is durable."""
     issuer = ctx.use(TokenIssuer)
     access_token, expires_at_ms = sign_token(
         ctx.use(KeyRing),
@@ -189,7 +256,7 @@ def _give_tokens(ctx: Context, session: Session) -> OpenedSession:
         audience=issuer.audience,
         member_id=session.member.member_id,
         session_id=session.session_id,
-        session_expires_at_ms=session.expires_at_ms,
+        session_expires_at_ms=session.lapses_at_ms,
         token_id=ctx.new_id(),
         now_ms=ctx.now_ms,
     )
@@ -198,7 +265,34 @@ def _give_tokens(ctx: Context, session: Session) -> OpenedSession:
         name=session.member.name,
         session_id=session.session_id,
         refresh_token=ctx.use(RefreshSeal).token(session.session_id, session.generation),
-        refresh_expires_at_ms=session.expires_at_ms,
+        refresh_expires_at_ms=session.lapses_at_ms,
         access_token=access_token,
         access_expires_at_ms=expires_at_ms,
+        device=session.device,
     )
+
+
+async def _rotate(step: Context, token: RefreshToken, device: str | None) -> Session | None:
+    """Carry out what the rules decide; None where that was to end the session."""
+    session = await sessions.find_session(step.tx, token.session_id)
+    decision = decide_rotation(session, token, step.now_ms)
+    if session is None or decision is Rotation.REFUSE:
+        raise SessionEndedError(remedy="sign in again")
+    step.concern(actor=session.member.member_id)
+    if decision is Rotation.END:
+        reason = "refresh token reused"
+        await end_session(step, session.member.member_id, session.session_id, reason)
+        return None
+    if decision is Rotation.REPEAT:
+        return session
+    idle_ms = step.use(SessionSettings).idle_ms
+    rotated = replace(
+        session,
+        generation=session.generation + 1,
+        rotated_at_ms=step.now_ms,
+        lapses_at_ms=min(session.expires_at_ms, step.now_ms + idle_ms),
+        device=session.device if device is None else device,
+        source=step.source,
+    )
+    await sessions.update_rotated(step.tx, rotated)
+    return rotated

@@ -5,20 +5,39 @@ from collections.abc import Mapping
 from moothall.action import Resources
 from moothall.ports.hasher import PasswordHasher
 from moothall.ports.keyring import KeyRing, Sessions
+from moothall.services.identity.adapters.blocklist import CommonPasswords
+from moothall.services.identity.adapters.codes import CodeSeal
 from moothall.services.identity.adapters.hashing import Argon2Pool
 from moothall.services.identity.adapters.keys import SealedKeyRing, TokenIssuer
+from moothall.services.identity.adapters.lockout import MemberLocks, UnknownLocks, UnknownNames
+from moothall.services.identity.adapters.names import NameSkeletons
+from moothall.services.identity.adapters.recovery import RecoverySeal
+from moothall.services.identity.adapters.senders import Senders, check_senders
 from moothall.services.identity.adapters.sessions import EndedSessions, RefreshSeal
+from moothall.services.identity.model import RegistrationSettings
 
 
 def provide(resources: Resources) -> Mapping[type, object]:
     """Return the adapters by port."""
+    check_senders(resources.use(RegistrationSettings), resources.senders)
     return {
-        KeyRing: SealedKeyRing(
-            resources.derive_key("signing keys"), resources.entropy, resources.clock
+        SealedKeyRing: (
+            ring := SealedKeyRing(
+                resources.derive_key("signing keys"), resources.entropy, resources.clock
+            )
         ),
+        KeyRing: ring,
         EndedSessions: (ended := EndedSessions(resources.clock)),
         Sessions: ended,
         RefreshSeal: RefreshSeal(resources.derive_key("refresh tokens")),
         PasswordHasher: Argon2Pool(),
+        CommonPasswords: CommonPasswords(),
+        MemberLocks: MemberLocks(resources.clock),
+        UnknownLocks: UnknownLocks(resources.clock),
+        UnknownNames: UnknownNames(resources.derive_key("unknown names")),
+        RecoverySeal: RecoverySeal(resources.derive_key("recovery codes"), resources.entropy),
+        Senders: Senders(resources.senders),
+        CodeSeal: CodeSeal(resources.derive_key("codes"), resources.entropy),
+        NameSkeletons: NameSkeletons(),
         TokenIssuer: TokenIssuer(resources.issuer, resources.audience),
     }

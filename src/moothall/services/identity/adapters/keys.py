@@ -1,6 +1,7 @@
 """The keys that sign tokens, and under which name the hall signs."""
 
 from base64 import urlsafe_b64encode
+from bisect import insort
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -11,11 +12,17 @@ from moothall.core.errors import ConfigurationError
 from moothall.ports.clock import Clock
 from moothall.ports.database import Transaction
 from moothall.ports.entropy import Entropy
+from moothall.services.identity.model import SigningKey
+from moothall.services.identity.rules.keys import choose_current
 from moothall.services.identity.store import keys
 
 
 class SealedKeyRing:
-    """Ed25519 keys, sealed in their rows with AES-256-GCM. Implements the KeyRing port."""
+    """Ed25519 keys, sealed in their rows with AES-256-GCM. Implements the KeyRing port.
+
+    It is changed when the transaction that changed the rows has committed. ``generation`` is
+    a plain attribute, because every call looks at it.
+    """
 
     def __init__(self, key: bytes, entropy: Entropy, clock: Clock) -> None:
         """Seal with ``key``, 32 bytes for nothing else."""
@@ -23,7 +30,8 @@ class SealedKeyRing:
         self._entropy = entropy
         self._clock = clock
         self._keys: dict[str, OKPKey] = {}
-        self._newest = ""
+        self._order: list[SigningKey] = []
+        self.generation = 0
 
     async def load(self, tx: Transaction) -> None:
         """Read the keys; make the first one in a fresh hall.
@@ -31,34 +39,53 @@ class SealedKeyRing:
         Raises:
             ConfigurationError: The key file does not open what is sealed here.
         """
-        rows = await keys.list_keys(tx)
+        rows = await keys.list_sealed(tx)
         if not rows:
-            kid = self._entropy.random_bytes(8).hex()
-            nonce = self._entropy.random_bytes(12)
-            private = Ed25519PrivateKey.from_private_bytes(self._entropy.random_bytes(32))
-            sealed = nonce + self._aead.encrypt(nonce, private.private_bytes_raw(), kid.encode())
-            await keys.insert_key(tx, kid, sealed, self._clock.now_ms())
-            rows = [(kid, sealed)]
-        self._keys = {kid: self._open(kid, sealed) for kid, sealed in rows}
-        self._newest = rows[-1][0]
+            now_ms = self._clock.now_ms()
+            first, sealed = self.make(now_ms, now_ms)
+            await keys.insert_key(tx, first, sealed)
+            rows = [(first, sealed)]
+        self._keys = {key.kid: self._open(key.kid, sealed) for key, sealed in rows}
+        self._order = [key for key, _ in rows]
+        self.generation += 1
+
+    def make(self, begins_at_ms: int, now_ms: int) -> tuple[SigningKey, bytes]:
+        """Return a new key and its sealed part, which signs nothing before :meth:`add`."""
+        key = SigningKey(begins_at_ms, now_ms, self._entropy.random_bytes(8).hex())
+        nonce = self._entropy.random_bytes(12)
+        private = Ed25519PrivateKey.from_private_bytes(self._entropy.random_bytes(32))
+        raw = private.private_bytes_raw()
+        return key, nonce + self._aead.encrypt(nonce, raw, key.kid.encode())
+
+    def add(self, key: SigningKey, sealed: bytes) -> None:
+        """Publish a key whose row has been committed."""
+        self._keys[key.kid] = self._open(key.kid, sealed)
+        insort(self._order, key, key=lambda each: each.turn)
+        self.generation += 1
+
+    def remove(self, kid: str) -> None:
+        """Let a key verify nothing from now on, and forget it."""
+        self._keys.pop(kid, None)
+        self._order = [key for key in self._order if key.kid != kid]
+        self.generation += 1
 
     def signing_key(self) -> OKPKey:
-        """Return the newest key."""
-        return self._keys[self._newest]
+        """Return the key whose time it is."""
+        return self._keys[choose_current(self._order, self._clock.now_ms()).kid]
 
     def verifying_key(self, kid: str) -> OKPKey | None:
         """Return the key of that id, unless it is unknown or retired."""
         return self._keys.get(kid)
 
     def public_jwks(self) -> dict[str, object]:
-        """Return the public halves (RFC 7517)."""
-        return {"keys": [key.as_dict(private=False) for key in self._keys.values()]}
+        """Return the public halves of all that sign, will sign, or have signed (RFC 7517)."""
+        return {"keys": [self._keys[key.kid].as_dict(private=False) for key in self._order]}
 
     def _open(self, kid: str, sealed: bytes) -> OKPKey:
         """Open one sealed key."""
         try:
             raw = self._aead.decrypt(sealed[:12], sealed[12:], kid.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             msg = "the sealing key does not open the signing keys; restore the key file"
             raise ConfigurationError(msg) from None
         private = Ed25519PrivateKey.from_private_bytes(raw)

@@ -1,7 +1,11 @@
-"""Decisions about names."""
+"""Decisions about names: what one may be, and which of them look alike."""
 
-from unicodedata import category
+from collections.abc import Iterable, Mapping
+from unicodedata import category, normalize
 
+from confusable_homoglyphs.confusables import (  # type: ignore[import-untyped] # it has no types
+    confusables_data,
+)
 from precis_i18n import get_profile
 
 from moothall.core.errors import InvalidArgumentError
@@ -11,6 +15,37 @@ NAME_LENGTH_MAX = 32
 
 
 RESERVED_NAMES = frozenset({"everyone", "room", "moothall", "system"})
+
+
+NAMES_HELD_MAX = 3
+"""Former names that wait for one member at a time; so often can one be renamed meanwhile."""
+
+
+def _prototypes(similar: Mapping[str, Iterable[Mapping[str, str]]]) -> dict[int, str]:
+    """Return what each character looks like, from the library's table of what is similar.
+
+    The table tells for each prototype all that looks like it, and for everything else its
+    prototype alone. Of two that have only each other either will do, if it is always the same.
+    """
+    directions = str.maketrans("", "", "\u200e\u200f")  # marks that came along with its source
+    plain = {
+        one.translate(directions): [other["c"].translate(directions) for other in others]
+        for one, others in similar.items()
+    }
+    found = {
+        one: others[0]
+        for one, others in plain.items()
+        if len(one) == 1
+        and len(others) == 1
+        and (len(others[0]) > 1 or len(plain.get(others[0], ())) > 1 or others[0] < one)
+    }
+    return {
+        ord(one): "".join(found.get(character, character) for character in prototype)
+        for one, prototype in found.items()
+    }
+
+
+_PROTOTYPES = _prototypes(confusables_data)
 
 
 _CASE_PRESERVED = get_profile("UsernameCasePreserved")
@@ -48,7 +83,7 @@ def check_name(name: str, field: str = "name") -> tuple[str, str]:
         raise InvalidArgumentError(field, "a name holds nothing invisible", "type it anew")
     if "/" in shown or ":" in shown:
         raise InvalidArgumentError(field, "a name holds no '/' and no ':'", "choose another name")
-    if key in RESERVED_NAMES or is_id(key):
+    if key in RESERVED_NAMES or skeleton_of(shown) in _RESERVED_SKELETONS or is_id(key):
         raise InvalidArgumentError(field, "this name is reserved", "choose another name")
     return shown, key
 
@@ -59,6 +94,26 @@ def find_key(name: str) -> str | None:
         return check_name(name)[1]
     except InvalidArgumentError:
         return None
+
+
+def skeleton_of(name: str) -> str:
+    """Return what a name looks like: two names of one skeleton can be mistaken for each other.
+
+    The skeleton of Unicode TS 39 (section 4), made a second time after the case is taken away:
+    ``AIice``, ``al\u0456ce`` and ``a1ice`` are all ``alice``. It is no name and is never shown.
+    """
+    # A capital L stays: it looks like none of those that look like a small one, and Greg I and
+    # Greg L may both be here.
+    plain = _replace_similar(name)
+    return _replace_similar("".join(one if one == "L" else one.lower() for one in plain))
+
+
+def _replace_similar(text: str) -> str:
+    """Return the skeleton of Unicode TS 39, section 4."""
+    return normalize("NFD", normalize("NFD", text).translate(_PROTOTYPES))
+
+
+_RESERVED_SKELETONS = frozenset(map(skeleton_of, RESERVED_NAMES))
 
 
 def _is_of_word(character: str) -> bool:

@@ -1,16 +1,34 @@
-"""Rows of sessions."""
+"""Rows of sessions, and how many of them are open.
 
-from moothall.ports.database import Transaction
-from moothall.services.identity.model import Session
+Whoever opens or ends one does it by these functions, so that the count stays right. Only rows
+that have ended may be deleted elsewhere.
+"""
+
+from moothall.ports.database import Row, Transaction
+from moothall.services.identity.model import Session, SessionView
 from moothall.services.identity.store.members import read_member
 
+_FIND = """
+SELECT m.member_id, m.name, m.created_at_ms, s.generation, s.rotated_at_ms, s.expires_at_ms,
+  s.ended_at_ms, s.lapses_at_ms, s.device, s.source
+FROM identity_session AS s JOIN identity_member AS m ON m.member_id = s.member_id
+WHERE s.session_id = $1
+"""
 
-async def insert_session(tx: Transaction, session: Session, source: str) -> None:
-    """Add a session."""
+_CHANGE_COUNT = "UPDATE identity_session_count SET open = open + $1 WHERE id = 1 RETURNING open"
+
+
+async def insert_session(tx: Transaction, session: Session) -> int:
+    """Add a session and return how many are open in the hall now.
+
+    The count comes first: its row keeps others from opening one in the same moment, so what
+    is read of this member afterwards still holds at the commit.
+    """
+    count = await _change_count(tx, 1)
     sql = """
-    INSERT INTO identity_session
-      (session_id, member_id, generation, opened_at_ms, rotated_at_ms, expires_at_ms, source)
-    VALUES ($1, $2, $3, $4, $4, $5, $6)
+    INSERT INTO identity_session (session_id, member_id, generation, opened_at_ms, rotated_at_ms,
+      expires_at_ms, lapses_at_ms, device, source)
+    VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8)
     """
     await tx.execute(
         sql,
@@ -19,26 +37,79 @@ async def insert_session(tx: Transaction, session: Session, source: str) -> None
         session.generation,
         session.rotated_at_ms,
         session.expires_at_ms,
-        source,
+        session.lapses_at_ms,
+        session.device,
+        session.source,
     )
+    return count
 
 
 async def find_session(tx: Transaction, session_id: str) -> Session | None:
     """Return a session to decide on."""
-    sql = """
-    SELECT m.member_id, m.name, m.created_at_ms,
-      s.generation, s.rotated_at_ms, s.expires_at_ms, s.ended_at_ms
-    FROM identity_session AS s JOIN identity_member AS m ON m.member_id = s.member_id
-    WHERE s.session_id = $1
+    rows = await tx.lock_rows(_FIND, session_id)
+    return _read_session(session_id, rows[0]) if rows else None
+
+
+async def find_session_to_show(tx: Transaction, session_id: str) -> Session | None:
+    """Return a session as a snapshot shows it; for a READ, which can lock nothing."""
+    row = await tx.fetch_one(_FIND, session_id)
+    return None if row is None else _read_session(session_id, row)
+
+
+async def list_open(tx: Transaction, member_id: str, now_ms: int) -> list[str]:
+    """Return the ids of a member's sessions that are open, oldest first.
+
+    They are bounded by ``SessionSettings.per_member_max``.
     """
-    rows = await tx.lock_rows(sql, session_id)
-    return Session(session_id, read_member(rows[0]), *rows[0][3:7]) if rows else None
+    sql = """
+    SELECT session_id FROM identity_session
+    WHERE member_id = $1 AND ended_at_ms IS NULL AND lapses_at_ms > $2 ORDER BY session_id
+    """
+    return [row[0] for row in await tx.lock_rows(sql, member_id, now_ms)]
 
 
-async def update_generation(tx: Transaction, session_id: str, generation: int, now_ms: int) -> None:
-    """Write down that the refresh token was rotated."""
-    sql = "UPDATE identity_session SET generation = $1, rotated_at_ms = $2 WHERE session_id = $3"
-    await tx.execute(sql, generation, now_ms, session_id)
+async def list_session_views(
+    tx: Transaction, member_id: str, now_ms: int, after: str, limit: int, own: str
+) -> list[SessionView]:
+    """Return a member's open sessions after ``after``, oldest first; ``own`` is marked."""
+    sql = """
+    SELECT session_id, device, source, opened_at_ms, rotated_at_ms, lapses_at_ms
+    FROM identity_session
+    WHERE member_id = $1 AND ended_at_ms IS NULL AND lapses_at_ms > $2 AND session_id > $3
+    ORDER BY session_id LIMIT $4
+    """
+    return [
+        SessionView(
+            session_id=session_id,
+            device=device,
+            source=source,
+            opened_at_ms=opened_at_ms,
+            used_at_ms=rotated_at_ms,
+            lapses_at_ms=lapses_at_ms,
+            is_current=session_id == own,
+        )
+        for session_id, device, source, opened_at_ms, rotated_at_ms, lapses_at_ms in (
+            await tx.fetch_all(sql, member_id, now_ms, after, limit)
+        )
+    ]
+
+
+async def update_rotated(tx: Transaction, session: Session) -> None:
+    """Write down that the refresh token was rotated, until when it lives, and on what device."""
+    sql = """
+    UPDATE identity_session
+    SET generation = $1, rotated_at_ms = $2, lapses_at_ms = $3, device = $4, source = $5
+    WHERE session_id = $6
+    """
+    await tx.execute(
+        sql,
+        session.generation,
+        session.rotated_at_ms,
+        session.lapses_at_ms,
+        session.device,
+        session.source,
+        session.session_id,
+    )
 
 
 async def update_ended(tx: Transaction, session_id: str, now_ms: int) -> bool:
@@ -46,10 +117,44 @@ async def update_ended(tx: Transaction, session_id: str, now_ms: int) -> bool:
     sql = """
     UPDATE identity_session SET ended_at_ms = $1 WHERE session_id = $2 AND ended_at_ms IS NULL
     """
-    return await tx.execute(sql, now_ms, session_id) == 1
+    if await tx.execute(sql, now_ms, session_id) != 1:
+        return False
+    await _change_count(tx, -1)
+    return True
 
 
 async def list_ended(tx: Transaction, since_ms: int) -> list[tuple[str, int]]:
     """Return id and end of the sessions that ended after ``since_ms``."""
     sql = "SELECT session_id, ended_at_ms FROM identity_session WHERE ended_at_ms > $1"
     return [(session_id, ended) for session_id, ended in await tx.fetch_all(sql, since_ms)]
+
+
+async def delete_dead(tx: Transaction, before_ms: int, limit: int) -> int:
+    """Delete at most ``limit`` sessions that ended or lapsed before; return how many."""
+    ended = """
+    DELETE FROM identity_session WHERE session_id IN (
+      SELECT session_id FROM identity_session WHERE ended_at_ms < $1
+      ORDER BY ended_at_ms LIMIT $2)
+    """
+    gone = await tx.execute(ended, before_ms, limit)
+    lapsed = """
+    DELETE FROM identity_session WHERE session_id IN (
+      SELECT session_id FROM identity_session
+      WHERE ended_at_ms IS NULL AND lapses_at_ms < $1 ORDER BY lapses_at_ms LIMIT $2)
+    """
+    if gone < limit and (more := await tx.execute(lapsed, before_ms, limit - gone)):
+        await _change_count(tx, -more)
+        gone += more
+    return gone
+
+
+async def _change_count(tx: Transaction, by: int) -> int:
+    """Count sessions that were opened or ended; return how many are open."""
+    row = await tx.fetch_one(_CHANGE_COUNT, by)
+    assert row is not None, "the migration made the row"
+    return int(row[0])
+
+
+def _read_session(session_id: str, row: Row) -> Session:
+    """Return the session in a row of ``_FIND``."""
+    return Session(session_id, read_member(row), *row[3:])

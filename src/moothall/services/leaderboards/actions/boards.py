@@ -22,7 +22,14 @@ from moothall.action import (
 from moothall.services.access.actions import GrantRole, grant_role
 from moothall.services.leaderboards.errors import BoardExistsError, BoardNotFoundError
 from moothall.services.leaderboards.events import BoardCreated, board_stream
-from moothall.services.leaderboards.model import LEVEL_ROLES, Board, Counting, Direction, Level
+from moothall.services.leaderboards.model import (
+    LEVEL_ROLES,
+    Board,
+    Counting,
+    Direction,
+    Level,
+    RemovedMembers,
+)
 from moothall.services.leaderboards.rules import (
     check_board_name,
     choose_board_id,
@@ -47,8 +54,18 @@ class CreateBoard(Request):
     counting: Counting = Counting.BEST
     default_level: Level = Level.READ
     """What every member may do on it."""
+    removed_members: RemovedMembers = RemovedMembers.KEEP
+    """What becomes of the entries of a member who is removed."""
     board_id: Slug | None = None
     """Made from the name if it is left out."""
+
+
+class UpdateBoard(Request):
+    """What of a board is changed; what is left out stays."""
+
+    board_id: Id
+    removed_members: RemovedMembers | None = None
+    """What becomes of the entries of a member who is removed from now on."""
 
 
 class GetBoard(Request):
@@ -101,6 +118,7 @@ async def create_board(ctx: Context, request: CreateBoard) -> Board:
         counting=request.counting,
         default_level=request.default_level,
         created_at_ms=ctx.now_ms,
+        removed_members=request.removed_members,
         level=higher_of(level_of(ctx.may, f"board/{board_id}"), request.default_level),
     )
     if not await boards.insert_board(ctx.tx, board, ctx.actor):
@@ -111,6 +129,28 @@ async def create_board(ctx: Context, request: CreateBoard) -> Board:
         await ctx.call(grant_role, GrantRole(member=EVERYONE, role=role, at=at))
     ctx.emit(board_stream(board.board_id), BoardCreated(board_id=board.board_id, name=board.name))
     return board
+
+
+@action(
+    access=Signed("boards:update", at="board/{board_id}"),
+    effect=WRITE,
+    limit=PerActor(calls=20, window_ms=1_000),
+    raises=(BoardNotFoundError,),
+)
+async def update_board(ctx: Context, request: UpdateBoard) -> Board:
+    """Change what a board does with the entries of members who are removed.
+
+    Args:
+        request.removed_members: ``keep`` their entries without a name, or ``remove`` them.
+            Entries that have lost their name already stay.
+
+    Raises:
+        BoardNotFoundError: not_found. There is none of this id.
+    """
+    board = await boards.lock_board(ctx.tx, request.board_id)
+    choice = board.removed_members if request.removed_members is None else request.removed_members
+    await boards.update_removed_members(ctx.tx, request.board_id, choice)
+    return _with_level(ctx, await boards.get_board(ctx.tx, request.board_id))
 
 
 @action(

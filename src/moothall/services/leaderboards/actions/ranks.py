@@ -157,17 +157,19 @@ async def _ranking(ctx: Context, board: Board, page: list[Position], offset: int
     """Return a page with places and names."""
     submitters = await entries.list_submitters(ctx.tx, [row.entry_id for row in page])
     wanted = NameMembers(member_ids=sorted(set(submitters.values())))
-    names = (await ctx.call(name_members, wanted)).names
+    named = await ctx.call(name_members, wanted)
+    removed = set(named.removed)
     better = await RANKS.count_better(ctx.tx, board.board_id, page[0].key) if page else 0
     places = assign_places(page, offset, better)
     standings = [
         Standing(
             place=place,
             member_id=submitters[row.entry_id],
-            name=names.get(submitters[row.entry_id], ""),
+            name=named.names.get(submitters[row.entry_id], ""),
             score=score_of(row.key, board.direction),
             submitted_at_ms=row.submitted_at_ms,
             entry_id=row.entry_id,
+            is_removed=submitters[row.entry_id] in removed,
         )
         for place, row in zip(places, page, strict=True)
     ]

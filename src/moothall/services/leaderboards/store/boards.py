@@ -2,9 +2,9 @@
 
 from moothall.ports.database import Row, Transaction
 from moothall.services.leaderboards.errors import BoardNotFoundError
-from moothall.services.leaderboards.model import Board, Counting, Direction, Level
+from moothall.services.leaderboards.model import Board, Counting, Direction, Level, RemovedMembers
 
-_COLUMNS = "board_id, name, direction, counting, default_level, created_at_ms"
+_COLUMNS = "board_id, name, direction, counting, default_level, created_at_ms, removed_members"
 _GET = f"SELECT {_COLUMNS} FROM leaderboards_board WHERE board_id = $1"
 
 
@@ -12,7 +12,7 @@ async def insert_board(tx: Transaction, board: Board, created_by: str) -> bool:
     """Add a board; False if its id is taken."""
     sql = f"""
     INSERT INTO leaderboards_board ({_COLUMNS}, created_by)
-    VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (board_id) DO NOTHING
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (board_id) DO NOTHING
     """
     changed = await tx.execute(
         sql,
@@ -22,9 +22,16 @@ async def insert_board(tx: Transaction, board: Board, created_by: str) -> bool:
         board.counting.value,
         board.default_level.value,
         board.created_at_ms,
+        board.removed_members.value,
         created_by,
     )
     return changed == 1
+
+
+async def update_removed_members(tx: Transaction, board_id: str, choice: RemovedMembers) -> None:
+    """Set what becomes of the entries of members who are removed."""
+    sql = "UPDATE leaderboards_board SET removed_members = $1 WHERE board_id = $2"
+    await tx.execute(sql, choice.value, board_id)
 
 
 async def get_board(tx: Transaction, board_id: str) -> Board:
@@ -71,4 +78,5 @@ def _board(row: Row) -> Board:
         counting=Counting(row[3]),
         default_level=Level(row[4]),
         created_at_ms=row[5],
+        removed_members=RemovedMembers(row[6]),
     )

@@ -105,6 +105,44 @@ async def list_waiting(
     return [_entry(row) for row in await tx.fetch_all(sql, board_id, after, member_id, limit)]
 
 
+async def find_board_to_clear(tx: Transaction, member_id: str) -> str | None:
+    """Return a board that keeps no entries of removed members and has some of this one."""
+    sql = """
+    SELECT e.board_id FROM leaderboards_entry AS e
+    JOIN leaderboards_board AS b ON b.board_id = e.board_id
+    WHERE e.member_id = $1 AND b.removed_members = 'remove' LIMIT 1
+    """
+    row = await tx.fetch_one(sql, member_id)
+    return None if row is None else str(row[0])
+
+
+async def list_of_member(tx: Transaction, board_id: str, member_id: str, limit: int) -> list[Entry]:
+    """Return entries of one member on a board, as they came in."""
+    sql = f"{_ENTRY} WHERE e.member_id = $1 AND e.board_id = $2 ORDER BY e.entry_id LIMIT $3"
+    return [_entry(row) for row in await tx.fetch_all(sql, member_id, board_id, limit)]
+
+
+async def delete_comments_to_clear(tx: Transaction, member_id: str, limit: int) -> int:
+    """Remove comments by a member, and on their entries, where boards keep none of either.
+
+    Returns how many, at most ``limit`` by the member and as many on their entries.
+    """
+    sql = """
+    DELETE FROM leaderboards_comment WHERE comment_id IN (
+      SELECT c.comment_id FROM leaderboards_comment AS c
+      JOIN leaderboards_entry AS e ON e.entry_id = c.entry_id
+      JOIN leaderboards_board AS b ON b.board_id = e.board_id
+      WHERE {owner} = $1 AND b.removed_members = 'remove' LIMIT $2)
+    """
+    by_member = await tx.execute(sql.format(owner="c.member_id"), member_id, limit)
+    return by_member + await tx.execute(sql.format(owner="e.member_id"), member_id, limit)
+
+
+async def delete_entry(tx: Transaction, entry_id: str) -> None:
+    """Remove an entry and its comments; see :func:`update_ranking` for its place."""
+    await tx.execute("DELETE FROM leaderboards_entry WHERE entry_id = $1", entry_id)
+
+
 async def update_verified(
     tx: Transaction, entry_id: str, verified_at_ms: int | None, verified_by: str | None
 ) -> None:

@@ -1,14 +1,12 @@
-"""What the access room gives the framework: the Authority and the AuditLog."""
-
-from collections.abc import Callable, Mapping
+"""The index of bindings, filled from name plates and rows. It is the Authority."""
 
 from moothall.action import EVERYONE, Resources
 from moothall.core.paths import ROOT
-from moothall.ports.audit import AuditLog, AuditRow
-from moothall.ports.authority import Authority
 from moothall.ports.database import Transaction
-from moothall.services.access import store
-from moothall.services.access.rules import BindingIndex, merge_roles
+from moothall.services.access.model import TEAM_PREFIX
+from moothall.services.access.rules.granting import merge_roles
+from moothall.services.access.rules.index import BindingIndex
+from moothall.services.access.store import bans, bindings, roles, teams
 
 _ROOM = "room:"
 """How the principals of rooms begin, and the roles that hold what each room needs."""
@@ -17,20 +15,12 @@ MEMBER_ROLE = "member"
 """What every signed-in member holds in the whole hall; rooms add to it by their name plates."""
 
 
-class TableAuditLog:
-    """Rows of ``access_audit``. Implements the AuditLog port."""
-
-    async def append(self, tx: Transaction, row: AuditRow) -> None:
-        """Add one row."""
-        await store.insert_audit(tx, row)
-
-
 class StoredBindings(BindingIndex):
     """The index, filled from the name plates and, at start, from the rows."""
 
     def __init__(self, resources: Resources) -> None:
         """Take built-in roles and what rooms need from the name plates."""
-        super().__init__()
+        super().__init__(resources.clock.now_ms)
         services = resources.services
         member = [p for service in services.values() for p in service.member_permissions]
         self.built_in = {MEMBER_ROLE: tuple(sorted(set(member)))}
@@ -42,9 +32,10 @@ class StoredBindings(BindingIndex):
         for name, service in services.items():
             self.define(f"{_ROOM}{name}", service.needs)
 
-    def grantable(self, role: str) -> frozenset[str] | None:
-        """Return what ``role`` holds, or None if there is none that people could be given."""
-        return None if role.startswith(_ROOM) else self.permissions_of(role)
+    def list_grantable(self, permission: str) -> tuple[str, ...]:
+        """Return names of the roles that hold ``permission`` and that people can be given."""
+        found = self.list_roles_with(permission)
+        return tuple(name for name in found if not name.startswith(_ROOM))
 
     @staticmethod
     def is_built_in(subject: str, role: str, path: str) -> bool:
@@ -52,32 +43,19 @@ class StoredBindings(BindingIndex):
         return (subject, role, path) == (EVERYONE, MEMBER_ROLE, ROOT)
 
     async def load(self, tx: Transaction) -> None:
-        """Read roles and bindings."""
-        defined = [(name, permissions) for name, permissions, _ in await store.list_roles(tx)]
-        for role, permissions in merge_roles(self.built_in, defined).items():
+        """Read roles, teams, bindings and bans."""
+        defined = [(name, permissions) for name, permissions, _ in await roles.list_roles(tx)]
+        known = merge_roles(self.built_in, defined)
+        for role, permissions in known.items():
             self.define(role, permissions)
         self.bind(EVERYONE, MEMBER_ROLE, ROOT)
         for role in [name for name in self._roles if name.startswith(_ROOM)]:
             self.bind(role, role, ROOT)
-        for subject, role, path in await store.list_all_bindings(tx):
-            if self.grantable(role) is not None:
+        for team, member_id in await teams.list_all_members(tx):
+            self.join(TEAM_PREFIX + team, member_id)
+        for subject, role, path in await bindings.list_all_bindings(tx):
+            # A role of a room that is not served any more waits in its rows for the room.
+            if role in known:
                 self.bind(subject, role, path)
-
-
-class Claim:
-    """The one claim of a fresh hall, as the process knows it."""
-
-    def __init__(self, on_claimed: Callable[[], None]) -> None:
-        """Call ``on_claimed`` when it is made."""
-        self.on_claimed = on_claimed
-
-
-def provide(resources: Resources) -> Mapping[type, object]:
-    """Return the adapters by port."""
-    bindings = StoredBindings(resources)
-    return {
-        Authority: bindings,
-        StoredBindings: bindings,
-        AuditLog: TableAuditLog(),
-        Claim: Claim(resources.on_claimed),
-    }
+        for member_id, path, until_ms in await bans.list_all_bans(tx):
+            self.ban(member_id, path, until_ms)

@@ -1,0 +1,129 @@
+"""Asking what somebody may do, and why."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from moothall.action import (
+    READ,
+    Context,
+    PerActor,
+    Request,
+    ResourcePath,
+    Result,
+    Signed,
+    action,
+)
+from moothall.core.paths import ROOT
+from moothall.ports.authority import Authority
+from moothall.services.access.actions.subjects import NameOrId, find_member_id
+from moothall.services.access.adapters.bindings import StoredBindings
+from moothall.services.access.model import KEPT_WHEN_BANNED, Cause, Explanation
+from moothall.services.access.rules.granting import check_permission
+from moothall.services.access.store import bans
+from moothall.services.identity.errors import MemberNotFoundError
+
+CHECK_OTHERS = "permissions:check"
+
+Permission = Annotated[
+    str,
+    Meta(
+        max_length=64,
+        pattern=r"^(\*|[a-z][a-z0-9_]*:[a-z][a-z0-9_]*)(?!\n)$",
+        description="A permission: noun:verb, at most 64 characters.",
+    ),
+]
+
+
+class Check(Request):
+    """A permission at a resource: one's own, or another member's."""
+
+    permission: Permission
+    at: ResourcePath = ROOT
+    member: NameOrId | None = None
+
+
+class Answer(Result):
+    """Whether the permission is held."""
+
+    is_allowed: bool
+
+
+class Explain(Request):
+    """Whose permission, and where."""
+
+    member: NameOrId
+    permission: Permission
+    at: ResourcePath = ROOT
+
+
+@action(
+    access=Signed("permissions:check_own"),
+    effect=READ,
+    limit=PerActor(calls=100, window_ms=1_000),
+    raises=(MemberNotFoundError,),
+)
+async def check(ctx: Context, request: Check) -> Answer:
+    """Tell whether you hold a permission at a resource.
+
+    About others it answers those who hold ``permissions:check`` there.
+
+    Raises:
+        MemberNotFoundError: not_found. There is no such member.
+    """
+    if request.member is None:
+        return Answer(is_allowed=ctx.may(request.permission, request.at))
+    member_id = await _find_visible(ctx, request.member, request.at)
+    allows = ctx.use(Authority).allows
+    return Answer(is_allowed=allows(member_id, request.permission, request.at))
+
+
+@action(
+    access=Signed("permissions:check_own"),
+    effect=READ,
+    limit=PerActor(calls=50, window_ms=1_000),
+    raises=(MemberNotFoundError,),
+)
+async def explain(ctx: Context, request: Explain) -> Explanation:
+    """Tell whether a member holds a permission at a resource, and why.
+
+    Which binding grants it (the nearest), which ban denies it, and which roles hold it. About
+    oneself it answers everybody, about others those who hold ``permissions:check`` there.
+
+    Raises:
+        MemberNotFoundError: not_found. There is no such member.
+    """
+    check_permission(request.permission, ctx.known_permissions(), "permission", "see list_roles")
+    index = ctx.use(StoredBindings)
+    member_id = await _find_visible(ctx, request.member, request.at)
+    ground = index.find_ground(member_id, request.permission, request.at)
+    banned_at = None
+    if request.permission not in KEPT_WHEN_BANNED:
+        banned_at = index.find_ban(member_id, request.at)
+    cause = Cause.NOT_GRANTED if ground is None else Cause.GRANTED
+    return Explanation(
+        member_id=member_id,
+        permission=request.permission,
+        at=request.at,
+        is_allowed=banned_at is None and ground is not None,
+        cause=cause if banned_at is None else Cause.BANNED,
+        ground=ground,
+        ban=None if banned_at is None else await bans.find_ban(ctx.tx, member_id, banned_at),
+        roles=index.list_grantable(request.permission),
+    )
+
+
+async def _find_visible(ctx: Context, member: str, at: str) -> str:
+    """Return the id of a member about whom the caller may ask.
+
+    Raises:
+        MemberNotFoundError: There is none, and the caller may ask about anybody.
+    """
+    try:
+        member_id = await find_member_id(ctx, member)
+    except MemberNotFoundError:
+        ctx.demand(CHECK_OTHERS, at)  # others learn not who exists
+        raise
+    if member_id != ctx.actor:
+        ctx.demand(CHECK_OTHERS, at)
+    return member_id

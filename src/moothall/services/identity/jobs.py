@@ -1,0 +1,134 @@
+"""Housekeeping of the identity room."""
+
+from collections.abc import Awaitable, Callable
+
+from moothall.action import Context, job
+from moothall.core.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from moothall.services.identity.actions.keys import end_key, make_key
+from moothall.services.identity.actions.personal import finish_erasing
+from moothall.services.identity.actions.recovery import send_code
+from moothall.services.identity.model import KeySettings, SessionSettings
+from moothall.services.identity.rules.keys import choose_retired, is_rotation_due
+from moothall.services.identity.rules.registration import INVITATION_KEPT_DAYS
+from moothall.services.identity.store import (
+    contacts,
+    keys,
+    members,
+    passwords,
+    registration,
+    removal,
+    sessions,
+)
+
+CHUNK_ROWS = 500
+"""Rows that one step deletes, so that no call waits long for the writer."""
+
+SETTLED_AFTER_MS = MINUTE_MS
+"""How long after a removal no call is under way any more that began before it."""
+
+MEMBERS_AT_ONCE = 100
+"""Removed members that one run looks at."""
+
+
+@job(every_ms=HOUR_MS)
+async def sweep_sessions(ctx: Context) -> None:
+    """Delete sessions that ended or lapsed ``sessions.swept_after_ms`` ago."""
+    before_ms = ctx.now_ms - ctx.use(SessionSettings).swept_after_ms
+
+    async def delete(step: Context) -> int:
+        return await sessions.delete_dead(step.tx, before_ms, CHUNK_ROWS)
+
+    while await ctx.write(delete, outcome=None) == CHUNK_ROWS:
+        pass  # each step is a transaction of its own, so calls pass between two
+
+
+@job(every_ms=MINUTE_MS)
+async def rotate_due_keys(ctx: Context) -> None:
+    """Publish the next signing key in time before the one that signs has its age."""
+    settings = ctx.use(KeySettings)
+
+    async def is_due(step: Context) -> bool:
+        return is_rotation_due(await keys.list_published(step.tx), settings, step.now_ms)
+
+    async def rotate(step: Context) -> None:
+        published = await keys.list_published(step.tx)
+        if is_rotation_due(published, settings, step.now_ms):
+            await make_key(step, published, step.now_ms + settings.publish_ahead_ms)
+
+    if await ctx.read(is_due):
+        await ctx.write(rotate)
+
+
+@job(every_ms=MINUTE_MS)
+async def retire_keys(ctx: Context) -> None:
+    """Retire keys whose last token has expired, and forget those retired long ago."""
+    kept_ms = ctx.use(KeySettings).retired_kept_ms
+
+    async def is_due(step: Context) -> bool:
+        return bool(choose_retired(await keys.list_published(step.tx), step.now_ms))
+
+    async def retire(step: Context) -> None:
+        for key in choose_retired(await keys.list_published(step.tx), step.now_ms):
+            await end_key(step, key)
+
+    async def forget(step: Context) -> int:
+        return await keys.delete_retired(step.tx, step.now_ms - kept_ms)
+
+    if await ctx.read(is_due):
+        await ctx.write(retire)
+        await ctx.write(forget, outcome=None)
+
+
+@job(every_ms=10 * SECOND_MS)
+async def finish_removals(ctx: Context) -> None:
+    """Erase what is left of members who were removed more than a minute ago.
+
+    Not earlier, because a call that began before the removal may still write for half a
+    minute. What fails with one member does not keep the others waiting.
+    """
+    before_ms = ctx.now_ms - SETTLED_AFTER_MS
+    failed: list[Exception] = []
+    for member_id in await ctx.read(
+        lambda step: removal.list_unerased(step.tx, before_ms, MEMBERS_AT_ONCE)
+    ):
+        try:
+            await finish_erasing(ctx, member_id)
+        except Exception as error:  # noqa: BLE001 - told below, when all had their turn
+            failed.append(error)
+    if failed:
+        msg = f"{len(failed)} removed members could not be erased"
+        raise ExceptionGroup(msg, failed)
+
+
+@job(every_ms=HOUR_MS)
+async def sweep_registration(ctx: Context) -> None:
+    """Forget spent budgets, codes and names whose time is over, and invitations long expired."""
+    listed_ms = INVITATION_KEPT_DAYS * DAY_MS
+    sweeps: tuple[Callable[[Context], Awaitable[int]], ...] = (
+        lambda step: registration.delete_budgets(step.tx, ctx.now_ms // HOUR_MS),
+        lambda step: contacts.delete_codes(step.tx, ctx.now_ms),
+        lambda step: members.delete_name_holds(step.tx, ctx.now_ms),
+        lambda step: registration.delete_invitations(step.tx, ctx.now_ms - listed_ms),
+        lambda step: passwords.delete_expired_recovery(
+            step.tx, ctx.now_ms - RECOVERY_KEPT_MS, CHUNK_ROWS
+        ),
+    )
+    for sweep in sweeps:
+        while await ctx.write(sweep, outcome=None) == CHUNK_ROWS:
+            pass  # each step is a transaction of its own, so calls pass between two
+
+
+RECOVERY_KEPT_MS = DAY_MS
+"""How long a code that has expired is kept, so that no other is sent too soon after it."""
+
+CODES_AT_ONCE = 20
+"""Codes for forgotten passwords that one run sends, one after the other."""
+
+
+@job(every_ms=SECOND_MS)
+async def send_recovery_codes(ctx: Context) -> None:
+    """Send the codes for forgotten passwords that were asked for since."""
+    for code in await ctx.read(
+        lambda step: passwords.list_unsent(step.tx, step.now_ms, CODES_AT_ONCE)
+    ):
+        await send_code(ctx, code)
