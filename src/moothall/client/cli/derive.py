@@ -16,7 +16,18 @@ from moothall.client.cli.text import neutralise
 from moothall.client.marks import override
 
 DANGEROUS = frozenset(
-    {"ban", "delete", "erase", "purge", "remove", "reset", "revoke", "shutdown", "wipe"}
+    {
+        "ban",
+        "delete",
+        "erase",
+        "purge",
+        "remove",
+        "reset",
+        "retire",
+        "revoke",
+        "shutdown",
+        "wipe",
+    }
 )
 """Verbs that ask before they act."""
 

@@ -12,7 +12,8 @@ from moothall.services.identity.model import (
 )
 
 SERVICE = Service(
-    member_permissions=("sessions:own", "members:read"),
+    # A ban from the whole hall leaves the first: whoever is banned may still leave.
+    member_permissions=("sessions:own", "account:use", "members:read"),
     roles=(
         Role(
             "member_manager",

@@ -79,6 +79,9 @@ async def test_who_is_banned_from_the_hall_may_still_leave_and_ask_why(
         ("leaderboards.submit_score", {"board_id": "7", "score": 1}),
         ("access.list_bans", {}),
         ("access.lift_ban", {"member": "bob", "at": ""}),
+        ("identity.rename_self", {"name": "rob"}),
+        ("identity.issue_token", {"audience": "https://elsewhere.test"}),
+        ("identity.add_contact", {"contact": "bob@example.org", "password": "x"}),
     ]
     for action, request in denied:
         assert (await refused(hall, bob, action, request)).code == "permission_denied"

@@ -311,6 +311,16 @@ async def test_program_that_fails_is_told_as_unavailable(
 # --- members' own ---------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R16")
+async def test_a_stolen_session_adds_no_contact(house: OpenHall, letterbox: Letterbox) -> None:
+    assert await registers(house, "alice", ALICE, await ask(house, letterbox)) == "done"
+    alice = await house.sign_in("alice")
+    sent = len(letterbox.messages())
+    fields = {"contact": "mallory@example.net", "password": "not what alice chose"}
+    assert await outcome(house, "add_contact", alice, **fields) == "wrong_credentials"
+    assert len(letterbox.messages()) == sent
+
+
 @pytest.mark.requirement("R10")
 async def test_member_adds_verifies_and_removes_a_contact(
     house: OpenHall, letterbox: Letterbox
@@ -319,7 +329,7 @@ async def test_member_adds_verifies_and_removes_a_contact(
     alice = await house.sign_in("alice")
     assert await outcome(house, "remove_contact", alice, contact=ALICE) == "last_contact"
     second = "alice@example.net"
-    await house.call("identity.add_contact", {"contact": second}, as_=alice)
+    await house.call("identity.add_contact", {"contact": second, "password": PASSWORD}, as_=alice)
     code = letterbox.code()
     assert await registers(house, "eve", second, code) == "contact_code_refused", "it is alice's"
     assert await outcome(house, "verify_contact", alice, contact=second, code=another(code)) == (
@@ -352,7 +362,7 @@ async def test_member_cannot_take_the_contact_of_another(
     code = await ask(house, letterbox, "bob@example.org")
     assert await registers(house, "bob", "bob@example.org", code) == "done"
     bob = await house.sign_in("bob")
-    await house.call("identity.add_contact", {"contact": ALICE}, as_=bob)
+    await house.call("identity.add_contact", {"contact": ALICE, "password": PASSWORD}, as_=bob)
     assert "belongs to an account already" in letterbox.messages()[-1]["text"]
     assert await outcome(house, "remove_contact", bob, contact=ALICE) == "contact_not_found"
     assert await house.rows("SELECT count(DISTINCT member_id) FROM identity_contact") == [(2,)]
@@ -365,7 +375,7 @@ async def test_of_two_who_verify_one_address_the_second_is_refused(
     code = await ask(house, letterbox, "bob@example.org")
     assert await registers(house, "bob", "bob@example.org", code) == "done"
     bob = await house.sign_in("bob")
-    await house.call("identity.add_contact", {"contact": ALICE}, as_=bob)
+    await house.call("identity.add_contact", {"contact": ALICE, "password": PASSWORD}, as_=bob)
     of_bob = letterbox.code()
     of_alice = await ask(house, letterbox)
     assert await registers(house, "alice", ALICE, of_alice) == "done"
@@ -379,12 +389,15 @@ async def test_member_has_as_many_contacts_as_allowed(tmp_path: Path, letterbox:
     bounds = tables(letterbox, mode="open", contacts_per_member_max=1)
     async with open_test_hall(tmp_path, tables=bounds) as hall:
         alice = await hall.member("alice")
-        await hall.call("identity.add_contact", {"contact": "1@example.org"}, as_=alice)
+        await hall.call(
+            "identity.add_contact", {"contact": "1@example.org", "password": PASSWORD}, as_=alice
+        )
         first = letterbox.code()
-        await hall.call("identity.add_contact", {"contact": ALICE}, as_=alice)
+        await hall.call("identity.add_contact", {"contact": ALICE, "password": PASSWORD}, as_=alice)
         fields = {"contact": ALICE, "code": letterbox.code()}
         assert await outcome(hall, "verify_contact", alice, **fields) == "done"
-        assert await outcome(hall, "add_contact", alice, contact="c@example.org") == "contact_limit"
+        more = {"contact": "c@example.org", "password": PASSWORD}
+        assert await outcome(hall, "add_contact", alice, **more) == "contact_limit"
         late = {"contact": "1@example.org", "code": first}
         assert await outcome(hall, "verify_contact", alice, **late) == "contact_limit"
         assert await outcome(hall, "remove_contact", alice, contact=ALICE) == "done"

@@ -22,16 +22,19 @@ from moothall.action import (
 from moothall.core.errors import InvalidArgumentError
 from moothall.core.units import MINUTE_MS
 from moothall.services.identity.actions.budgets import Budget, spend_budgets
+from moothall.services.identity.actions.proof import accept, prove_own
 from moothall.services.identity.adapters.codes import CodeSeal
 from moothall.services.identity.adapters.keys import TokenIssuer
 from moothall.services.identity.adapters.senders import Senders
 from moothall.services.identity.errors import (
+    AccountLockedError,
     ContactCodeRefusedError,
     ContactLimitError,
     ContactNotFoundError,
     LastContactError,
     MessageNotSentError,
     RegistrationClosedError,
+    WrongCredentialsError,
 )
 from moothall.services.identity.events import STREAM, ContactRemoved, ContactVerified
 from moothall.services.identity.model import Contact, ContactCode, RegistrationSettings
@@ -59,9 +62,10 @@ class RequestContact(Request):
 
 
 class AddContact(Request):
-    """The address to which a code shall be sent."""
+    """The address to which a code shall be sent, and your password as fresh proof."""
 
     contact: ContactText
+    password: Secret
 
 
 class VerifyContact(Request):
@@ -118,27 +122,38 @@ async def request_contact(ctx: Context, request: RequestContact) -> RequestedCon
 
 
 @action(
-    access=Signed("sessions:own"),
+    access=Signed("account:use"),
     effect=FLOW,
     limit=PerActor(calls=10, window_ms=60_000),
-    raises=(ContactLimitError, MessageNotSentError),
+    raises=(
+        AccountLockedError,
+        WrongCredentialsError,
+        ContactLimitError,
+        MessageNotSentError,
+    ),
 )
 async def add_contact(ctx: Context, request: AddContact) -> RequestedContact:
     """Have a code sent to an address of yours; ``verify_contact`` then adds it.
 
     The answer is the same if another account has that address; the message then says so and
-    holds no code.
+    holds no code. The password is asked again, because a forgotten one is reset through a
+    contact: a stolen session must not lead there.
 
     Raises:
         InvalidArgumentError: invalid_argument. The hall cannot reach such addresses.
+        AccountLockedError: failed_precondition. Too many wrong passwords;
+            ``details.retry_after_ms`` says how long the account stays locked.
+        WrongCredentialsError: unauthenticated. This is not your password.
         ContactLimitError: failed_precondition. You have as many as you may.
         MessageNotSentError: unavailable. Sending is out of order.
     """
+    proof = await prove_own(ctx, request.password)
+    await ctx.write(lambda step: accept(step, proof), outcome=None)
     return await _send_code(ctx, ctx.actor, request.contact)
 
 
 @action(
-    access=Signed("sessions:own"),
+    access=Signed("account:use"),
     effect=FLOW,
     limit=PerActor(calls=10, window_ms=60_000),
     raises=(ContactCodeRefusedError, ContactLimitError),

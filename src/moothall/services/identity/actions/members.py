@@ -216,7 +216,7 @@ async def add_members(ctx: Context, request: AddMembers) -> AddedMembers:
 
 
 @action(
-    access=Signed("sessions:own"),
+    access=Signed("account:use"),
     effect=WRITE,
     limit=PerActor(calls=5, window_ms=60_000),
     raises=(MemberNotFoundError, GuestNameError, NameTakenError, RenamedTooOftenError),

@@ -92,7 +92,7 @@ class RemovedAudience(Result):
 
 
 @action(
-    access=Signed("sessions:own"),
+    access=Signed("account:use"),
     effect=READ,
     limit=PerActor(calls=20, window_ms=1_000),
     raises=(AudienceNotFoundError, SessionEndedError),
