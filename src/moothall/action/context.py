@@ -52,7 +52,7 @@ class Context:
         "source",
     )
 
-    def __init__(  # noqa: PLR0913 - made in two places of this floor only
+    def __init__(  # noqa: PLR0913 - made on this floor only
         self,
         house: "House",
         action: "Action[Any, Any] | Job",

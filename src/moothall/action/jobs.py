@@ -17,6 +17,7 @@ import structlog
 from moothall.action.access import PUBLIC, Public
 from moothall.action.context import Context
 from moothall.action.declare import Effect, room_of
+from moothall.action.idempotency import sweep_replies
 from moothall.core.errors import DeclarationError
 from moothall.ports.lease import Lease
 
@@ -68,6 +69,16 @@ def job(*, every_ms: int) -> Callable[[JobHandler], Job]:
 
 
 EVERY_MS_MIN = 100
+
+
+async def _sweep_replies(ctx: Context) -> None:
+    """Forget old remembered replies, some at a time, so that calls pass between two steps."""
+    while await ctx.write(lambda step: sweep_replies(step.tx, ctx.now_ms), outcome=None):
+        pass
+
+
+FRAMEWORK_JOBS = (Job("action", "action.sweep_replies", 30_000, _sweep_replies),)
+"""What the framework itself keeps house of."""
 
 
 class SoleHolder:

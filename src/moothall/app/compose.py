@@ -16,7 +16,7 @@ import structlog
 
 from moothall.action.catalog import Catalog
 from moothall.action.house import House
-from moothall.action.jobs import JobRunner, SoleHolder
+from moothall.action.jobs import FRAMEWORK_JOBS, JobRunner, SoleHolder
 from moothall.action.migrations import migrate
 from moothall.action.pipeline import Pipeline
 from moothall.action.service import Resources, RoomSettings
@@ -142,7 +142,7 @@ async def open_hall(
         pipeline = Pipeline(house, verifier, limits_scale=settings.limits_scale)
         opened.pop_all()  # all went well: what is open stays open
         jobs = [job for room in catalog.rooms.values() for job in room.jobs]
-        runner = JobRunner(house, jobs, SoleHolder())
+        runner = JobRunner(house, [*FRAMEWORK_JOBS, *jobs], SoleHolder())
         return Hall(house, pipeline, database, catalog, keys, runner, lock)
 
 

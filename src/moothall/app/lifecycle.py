@@ -12,7 +12,6 @@ from pathlib import Path
 
 import structlog
 
-from moothall.action.idempotency import sweep_replies
 from moothall.app.compose import Hall, open_hall
 from moothall.app.config import Settings
 from moothall.app.keyfile import write_secret_file
@@ -25,7 +24,8 @@ from moothall.transports.http.server import HttpDoor
 from moothall.transports.tls import CertificateFiles, ServerTls, ensure_certificate
 
 SECRET_FILE = "first-administrator-secret"  # noqa: S105 - the name of a file
-HOUSEKEEPING_SECONDS = 30.0
+CERTIFICATE_SECONDS = 30.0
+"""How often the certificate's files are looked at."""
 EXIT_DISK = 74
 """EX_IOERR of sysexits.h."""
 
@@ -63,7 +63,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
             gc.collect()
             gc.freeze()
             announce(_banner(url, settings, tls, secret))
-            await _keep_house_until(stop, hall, tls)
+            await _keep_house_until(stop, tls)
         finally:
             await door.stop()
     finally:
@@ -133,27 +133,23 @@ def _listen_for_signals() -> asyncio.Event:
     return stop
 
 
-async def _keep_house_until(stop: asyncio.Event, hall: Hall, tls: ServerTls | None) -> None:
-    """Keep house until ``stop`` is set."""
+async def _keep_house_until(stop: asyncio.Event, tls: ServerTls | None) -> None:
+    """Notice a new certificate until ``stop`` is set; the rest of the housekeeping is jobs."""
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), HOUSEKEEPING_SECONDS)
+            await asyncio.wait_for(stop.wait(), CERTIFICATE_SECONDS)
             break
-        await _keep_house(hall, tls)
+        if tls is not None:
+            _renew_certificate(tls)
 
 
-async def _keep_house(hall: Hall, tls: ServerTls | None) -> None:
-    """Forget old replies and notice a new certificate; a failure waits for the next round."""
+def _renew_certificate(tls: ServerTls) -> None:
+    """Take a certificate that was replaced; a failure waits for the next round."""
     try:
-        now_ms = hall.house.clock.now_ms()
-        while await hall.database.write(  # noqa: ASYNC110 - no event is awaited here
-            lambda tx: sweep_replies(tx, now_ms)
-        ):
-            await asyncio.sleep(0)  # let calls pass between two chunks
-        if tls is not None and tls.has_changed() and tls.reload():
+        if tls.has_changed() and tls.reload():
             _log.info("new certificate", fingerprint=tls.fingerprint)
-    except Exception as error:  # noqa: BLE001 - housekeeping must not end the hall
-        _log.warning("housekeeping failed", error=str(error))
+    except Exception as error:  # noqa: BLE001 - a bad file must not end the hall
+        _log.warning("certificate not renewed", error=str(error))
 
 
 def _banner(url: str, settings: Settings, tls: ServerTls | None, secret: str | None) -> str:

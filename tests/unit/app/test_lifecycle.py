@@ -30,13 +30,14 @@ class NoDoor:
 
 async def serve(folder: Path, monkeypatch: pytest.MonkeyPatch, story: Story) -> None:
     """Serve a hall, and tell ``story`` while it is open, with what the operator was shown."""
-    clock, shown = ManualClock(), list[str]()
+    clock, shown, halls = ManualClock(), list[str](), list[Hall]()
 
     async def open_with_clock(settings: Settings, **rest: Any) -> Hall:
-        return await open_hall(settings, clock=clock, **rest)
+        halls.append(await open_hall(settings, clock=clock, **rest))
+        return halls[0]
 
-    async def keep_house_until(_stop: object, hall: Hall, _tls: object) -> None:
-        await story(OpenHall(hall, clock), shown[0])
+    async def keep_house_until(_stop: object, _tls: object) -> None:
+        await story(OpenHall(halls[0], clock), shown[0])
 
     monkeypatch.setattr(lifecycle, "open_hall", open_with_clock)
     monkeypatch.setattr(lifecycle, "_make_door", lambda *_: NoDoor())

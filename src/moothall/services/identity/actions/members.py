@@ -36,8 +36,6 @@ PageSize = Annotated[int, Meta(ge=1, le=500)]
 
 
 _SIMILAR = "another member has a name that looks the same, or had this one until recently"
-
-
 _ANOTHER = "choose another name"
 
 

@@ -244,7 +244,7 @@ async def register_guest(ctx: Context, request: RegisterGuest) -> OpenedSession:
 
 
 @action(
-    access=Signed("sessions:own"),
+    access=Signed("account:use"),
     effect=FLOW,
     limit=PerActor(calls=10, window_ms=60_000),
     raises=(

@@ -13,16 +13,10 @@ from moothall.core.errors import OverloadedError
 
 T = TypeVar("T")
 
-
 HASH_MEMORY_KIB = 19_456
-
-
 HASH_PASSES = 2
-
-
 HASH_LANES = 1
 """Argon2id with 19 MiB, 2 passes, 1 lane: OWASP Password Storage Cheat Sheet."""
-
 
 HASHES_WAITING_MAX = 64
 """Passwords that may wait for the pool: about a second of work on two cores."""

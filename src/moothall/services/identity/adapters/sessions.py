@@ -13,7 +13,6 @@ from moothall.services.identity.store import sessions
 _ENDED_KEPT_MS = LIFE_SECONDS * SECOND_MS + HOUR_MS
 """An hour longer than tokens live, because the clock may be set in between."""
 
-
 _ENDED_SWEPT_AT = 10_000
 
 

@@ -12,11 +12,7 @@ from moothall.core.errors import InvalidArgumentError
 from moothall.core.ids import is_id
 
 NAME_LENGTH_MAX = 32
-
-
 RESERVED_NAMES = frozenset({"everyone", "room", "moothall", "system"})
-
-
 NAMES_HELD_MAX = 3
 """Former names that wait for one member at a time; so often can one be renamed meanwhile."""
 
@@ -46,11 +42,7 @@ def _prototypes(similar: Mapping[str, Iterable[Mapping[str, str]]]) -> dict[int,
 
 
 _PROTOTYPES = _prototypes(confusables_data)
-
-
 _CASE_PRESERVED = get_profile("UsernameCasePreserved")
-
-
 _CASE_MAPPED = get_profile("UsernameCaseMapped")
 
 

@@ -7,11 +7,7 @@ from moothall.services.identity.model import Member
 from moothall.services.identity.rules.names import NAMES_HELD_MAX, skeleton_of
 
 _MEMBER = "member_id, name, created_at_ms"
-
-
 _FIND_BY_ID = f"SELECT {_MEMBER} FROM identity_member WHERE member_id = $1"
-
-
 _FIND_BY_NAME = f"SELECT {_MEMBER} FROM identity_member WHERE name_key = $1"
 
 
