@@ -60,6 +60,44 @@ class Mailbox:
         return "250 taken"
 
 
+class Connections:
+    """Those that are open: until they are gone a loop must not be closed under them."""
+
+    def __init__(self) -> None:
+        self._open: set[object] = set()
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def add(self, one: object) -> None:
+        self._open.add(one)
+        self._none.clear()
+
+    def remove(self, one: object) -> None:
+        self._open.discard(one)
+        if not self._open:
+            self._none.set()
+
+    async def wait_until_gone(self) -> None:
+        """Wait for the clients, which have ended or are about to give up."""
+        await asyncio.wait_for(self._none.wait(), 10)
+
+
+class Connection(SMTP):
+    """One connection of the mail server, which is counted."""
+
+    def __init__(self, mailbox: Mailbox, connections: Connections, **options: Any) -> None:
+        super().__init__(mailbox, **options)
+        self._connections = connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._connections.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._connections.remove(self)
+        super().connection_lost(error)
+
+
 class Post:
     """A mail server on a port of this machine, with a certificate of its own authority."""
 
@@ -74,12 +112,13 @@ class Post:
 
     @asynccontextmanager
     async def open(self, security: str, *, with_password: bool = False) -> AsyncIterator[None]:
-        loop = asyncio.get_running_loop()
+        loop, connections = asyncio.get_running_loop(), Connections()
         is_right = LoginPassword(USER.encode(), PASSWORD.encode())
 
         def make() -> SMTP:
-            return SMTP(
+            return Connection(
                 self.mailbox,
+                connections,
                 hostname="localhost",
                 loop=loop,
                 tls_context=self.context if security == "starttls" else None,
@@ -99,6 +138,7 @@ class Post:
         finally:
             server.close()
             await server.wait_closed()
+            await connections.wait_until_gone()
 
     def settings(self, security: Any, **more: Any) -> MailSettings:
         return MailSettings(

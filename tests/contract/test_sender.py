@@ -19,7 +19,7 @@ from moothall.ports.sender import Sender, SenderUnavailableError
 from moothall.senders import MailSettings, PhoneSettings, build_senders
 from moothall.senders.command import RUNNING_MAX, CommandSender
 from moothall.senders.smtp import SmtpSender
-from tests.contract.post import PASSWORD, USER, Post, Received
+from tests.contract.post import PASSWORD, USER, Connections, Post, Received
 
 
 @pytest.fixture
@@ -120,9 +120,14 @@ async def test_server_that_nobody_vouches_for_gets_nothing(
 
 
 async def test_server_that_is_silent_is_given_up(post: Post) -> None:
+    connections = Connections()
+
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.add(writer)
         await reader.read()
         writer.close()
+        await writer.wait_closed()
+        connections.remove(writer)
 
     server = await asyncio.start_server(say_nothing, "localhost", 0)
     post.port = server.sockets[0].getsockname()[1]
@@ -130,6 +135,7 @@ async def test_server_that_is_silent_is_given_up(post: Post) -> None:
     async with server:
         with pytest.raises(SenderUnavailableError):
             await asyncio.wait_for(sender.send("a@example.org", "subject", "text"), 5)
+        await connections.wait_until_gone()
 
 
 async def test_server_that_is_away_is_told(post: Post) -> None:
