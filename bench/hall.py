@@ -153,8 +153,12 @@ def wait_until_healthy(process: subprocess.Popen[bytes], port: int, *, tls: bool
 
 
 @contextmanager
-def serve(program: Path, folder: Path, *, tls: bool) -> Iterator[tuple[Hall, float]]:
+def serve(
+    program: Path, folder: Path, *, tls: bool, limits_scale: str = LIMITS_SCALE
+) -> Iterator[tuple[Hall, float]]:
     """Run a hall on the data in ``folder``; give it and the seconds until it answered.
+
+    With ``limits_scale="1"`` its rate limits are those of any hall.
 
     Raises:
         HallError: It did not start; the text holds the end of its log.
@@ -167,7 +171,7 @@ def serve(program: Path, folder: Path, *, tls: bool) -> Iterator[tuple[Hall, flo
     log_path = folder.with_suffix(".log")
     environment = {
         **os.environ,
-        "MOOTHALL_LIMITS_SCALE": LIMITS_SCALE,
+        "MOOTHALL_LIMITS_SCALE": limits_scale,
         "MOOTHALL_CONNECTIONS_PER_SOURCE_MAX": "4096",
     }
     began_at = time.perf_counter()

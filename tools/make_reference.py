@@ -24,14 +24,13 @@ from moothall.action.access import Signed
 from moothall.action.catalog import Catalog
 from moothall.action.declare import Action
 from moothall.action.limiter import PerActor
-from moothall.app.config import PREFIX, Settings
+from moothall.app.config import PREFIX, TABLES, Settings
 from moothall.app.discovery import find_rooms
 from moothall.app.main import serve
 from moothall.client.cli.derive import REPLACED
 from moothall.core.codes import HTTP_STATUS, RETRYABLE, Code
 from moothall.core.errors import FRAMEWORK_ERRORS, ActionError
 from moothall.core.units import SAFE_INTEGER_MAX
-from moothall.senders import TABLES
 from moothall.transports.http.openapi import build_openapi
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"

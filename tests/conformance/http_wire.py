@@ -1,12 +1,14 @@
 """A door on loopback and a client that sends the very bytes it is given."""
 
 import asyncio
+import datetime as dt
 import functools
 import inspect
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +17,9 @@ import uvloop
 
 from moothall.action.call import Call, Reply
 from moothall.transports.http import HttpBounds, HttpDoor
+from moothall.transports.http.origins import read_origins
+from moothall.transports.proxies import read_networks
+from moothall.transports.tls import ServerTls, ensure_certificate
 
 OPENAPI = b'{"openapi":"3.1.0"}'
 JWKS = b'{"keys":[]}'
@@ -89,6 +94,7 @@ async def echo(call: Call) -> Reply:
         "source": call.source,
         "token": call.token,
         "key": call.idempotency_key,
+        "deadline_ms": call.deadline_ms,
     }
     return Reply("request-of-the-call", msgspec.json.encode(seen))
 
@@ -98,6 +104,9 @@ async def open_door(
     answer: Callable[[Call], Awaitable[Reply]] = echo,
     *,
     context: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
+    origins: Iterable[str] = (),
+    trusted_proxies: Iterable[str] = (),
     **bounds: int,
 ) -> AsyncIterator[HttpDoor]:
     door = HttpDoor(
@@ -105,10 +114,12 @@ async def open_door(
         openapi=lambda: OPENAPI,
         jwks=lambda: JWKS,
         make_request_id=lambda: REFUSAL_ID,
-        host="127.0.0.1",
+        host=host,
         port=0,
         context=context,
         insecure=context is None,
+        origins=read_origins(origins),
+        trusted_proxies=read_networks(trusted_proxies),
         bounds=HttpBounds(**bounds),
     )
     await door.start()
@@ -127,6 +138,32 @@ async def connect(door: HttpDoor, context: ssl.SSLContext | None = None) -> Asyn
         writer.transport.abort()
         # One more turn for the transport to close its socket.
         await asyncio.sleep(0)
+
+
+@dataclass(frozen=True)
+class BothEnds:
+    """TLS as the door has it, and as a client that trusts the door's certificate."""
+
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+
+
+def make_tls(folder: Path) -> BothEnds:
+    files = ensure_certificate(folder / "tls", [], dt.datetime.now(dt.UTC))
+    client = ssl.create_default_context(cafile=files.certificate)
+    return BothEnds(ServerTls(files).context, client)
+
+
+async def ask_both_ways(door: HttpDoor, tls: BothEnds, request: bytes) -> Answer:
+    """Ask whole and in pieces of seven bytes, over TLS, and return the one answer."""
+    async with connect(door, tls.client) as whole, connect(door, tls.client) as pieces:
+        at_once = await whole.ask(request)
+        await pieces.send_pieces(request)
+        in_pieces = await pieces.read_answer()
+    for answer in (at_once, in_pieces):
+        del answer.headers["date"]
+    assert in_pieces == at_once
+    return at_once
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -36,6 +36,7 @@ async def test_a_call_reaches_the_pipeline_and_its_answer_the_client() -> None:
             "source": "127.0.0.1",
             "token": "abc.def",
             "key": "7f-1",
+            "deadline_ms": None,
         }
         assert answer.headers["content-type"] == "application/json"
         assert answer.headers["cache-control"] == "no-store"

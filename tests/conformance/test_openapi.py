@@ -103,8 +103,10 @@ def test_its_facts_are_told(document: Any, action: Action[Any, Any]) -> None:
     assert facts["permission"] == permission
     assert facts["limit"]["calls"] == action.limit.calls
     assert facts["limit"]["window_ms"] == action.limit.window_ms
-    takes_key = operation.get("parameters") == [{"$ref": "#/components/parameters/IdempotencyKey"}]
-    assert takes_key == (permission is not None and action.effect is WRITE)
+    deadline, *key = [one["$ref"].rpartition("/")[2] for one in operation["parameters"]]
+    assert deadline == "DeadlineMs"
+    takes_key = permission is not None and action.effect is WRITE
+    assert key == (["IdempotencyKey"] if takes_key else [])
 
 
 @each_action

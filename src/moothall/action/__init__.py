@@ -8,6 +8,7 @@ from moothall.action.access import PUBLIC, Public, Signed
 from moothall.action.context import Context
 from moothall.action.declare import FLOW, READ, WRITE, Action, Effect, action
 from moothall.action.event import Event
+from moothall.action.feed import feed
 from moothall.action.fields import (
     Id,
     Name,
@@ -21,6 +22,7 @@ from moothall.action.fields import (
 from moothall.action.jobs import job
 from moothall.action.limiter import PerActor, PerSource
 from moothall.action.model import Request, Result
+from moothall.action.page import next_cursor
 from moothall.action.service import EVERYONE, Resources, Role, RoomSettings, Service
 
 __all__ = [
@@ -52,5 +54,7 @@ __all__ = [
     "Text",
     "TimeMs",
     "action",
+    "feed",
     "job",
+    "next_cursor",
 ]

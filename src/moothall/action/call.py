@@ -4,9 +4,14 @@ A door knows how bytes look; the pipeline knows what a call means. These two
 structs are all they share, so a new door is a folder under ``transports/``.
 """
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from moothall.core.errors import Problem
+
+if TYPE_CHECKING:
+    from moothall.action.connections import Connection
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -24,6 +29,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """At most 255 characters; only WRITE actions of signed-in members take one."""
     deadline_ms: int | None = None
     """Time left for this call when it arrived, or None for the action's own bound."""
+    connection: "Connection | None" = None
+    """The connection it came by, if that stays; None for a request of its own."""
 
     def __repr__(self) -> str:
         """Tell nothing secret: a call may stand in a traceback."""

@@ -5,12 +5,18 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
 
-from moothall.core.errors import ActionError, InternalError, PermissionDeniedError
+from moothall.core.errors import (
+    ActionError,
+    ConnectionNeededError,
+    InternalError,
+    PermissionDeniedError,
+)
 from moothall.core.paths import ROOT
 from moothall.ports.audit import AuditRow
 from moothall.ports.database import Transaction
 
 if TYPE_CHECKING:
+    from moothall.action.connections import Connection
     from moothall.action.declare import Action
     from moothall.action.event import Event
     from moothall.action.house import House
@@ -31,6 +37,7 @@ class Context:
     Attributes:
         actor: Id of the member who calls; empty for PUBLIC actions.
         session_id: The member's session; empty for PUBLIC actions.
+        device: Where the session was opened, as an id; empty for PUBLIC actions.
         source: Address of the client.
         now_ms: When the deed began, UTC epoch milliseconds; one value for the whole call.
         path: The resource at which the call was permitted, or which it turned out to concern.
@@ -38,11 +45,13 @@ class Context:
     """
 
     __slots__ = (
+        "_connection",
         "_house",
         "_principal",
         "_tx",
         "action",
         "actor",
+        "device",
         "events",
         "is_audited",
         "now_ms",
@@ -65,11 +74,15 @@ class Context:
         now_ms: int,
         principal: str | None = None,
         events: "list[tuple[str, Event]] | None" = None,
+        connection: "Connection | None" = None,
+        device: str = "",
     ) -> None:
         """Made by the pipeline; handlers receive it."""
         self._house = house
         self._tx = tx
         self._principal = actor if principal is None else principal
+        self._connection = connection
+        self.device = device
         # A Job has name, room and effect only; nothing else of it is ever asked.
         self.action: Any = action
         self.actor = actor
@@ -88,6 +101,20 @@ class Context:
         if self._tx is None:
             self._misuse("a FLOW has no transaction; use ctx.read(work) or ctx.write(work)")
         return self._tx
+
+    @property
+    def connection(self) -> "Connection":
+        """The connection that the call came by.
+
+        Raises:
+            ConnectionNeededError: It came as a request of its own.
+        """
+        if self._connection is None:
+            raise ConnectionNeededError(
+                f"{self.action.name} belongs to a connection that stays",
+                remedy="call it by WebSocket or NDJSON",
+            )
+        return self._connection
 
     @property
     def principal(self) -> str:
@@ -192,6 +219,8 @@ class Context:
             now_ms=self.now_ms,
             principal=principal,
             events=self.events,
+            connection=self._connection,
+            device=self.device,
         )
         checked = action.decode(_encode(request))
         before = len(self.events)
@@ -242,6 +271,8 @@ class Context:
             request_id=self.request_id,
             now_ms=self._house.clock.now_ms(),
             principal=self._principal,
+            connection=self._connection,
+            device=self.device,
         )
         step.path = self.path
         return step

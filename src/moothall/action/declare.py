@@ -62,6 +62,7 @@ class Action(Generic[Q, R]):
     secret_reply: bool
     is_activity: bool
     is_protected: bool
+    is_audited: bool
     name: str = ""
     path_of: Callable[[Any], str | None] = field(default=lambda _request: None)
     _decoder: msgspec.json.Decoder[Q] = field(default=cast("Any", None))
@@ -110,6 +111,7 @@ def action(  # noqa: PLR0913 - each is a fact of the declaration
     secret_reply: bool = False,
     is_activity: bool = True,
     is_protected: bool = False,
+    is_audited: bool = True,
     room: str | None = None,
 ) -> Callable[[Handler[Q, R]], Action[Q, R]]:
     """Declare an action. The first four facts are required.
@@ -123,6 +125,8 @@ def action(  # noqa: PLR0913 - each is a fact of the declaration
         secret_reply: The result holds a secret, so it is never kept for a repeated call.
         is_activity: Whether a call shows that a person is there (R13).
         is_protected: A READ of what not everybody may see: each one is audited (R24).
+        is_audited: False for a FLOW that changes nothing but where a client stands; what
+            its steps write, and refusals, are audited all the same.
         room: The room, outside a room's folder (as tests are).
 
     Raises:
@@ -136,6 +140,9 @@ def action(  # noqa: PLR0913 - each is a fact of the declaration
             msg = f"{name}: the declaration lacks {', '.join(missing)}; all four facts are needed"
             raise DeclarationError(msg)
         _check_facts(name, access, effect, limit, raises)
+        if not is_audited and effect is not Effect.FLOW:
+            msg = f"{name}: is_audited=False is for a FLOW; what changes data is audited"
+            raise DeclarationError(msg)
         request_type, result_type = _types_of(name, handler)
         room_name = room or room_of(name, handler.__module__, "actions")
         words = _words_of(name, room_name, handler.__name__, command)
@@ -154,6 +161,7 @@ def action(  # noqa: PLR0913 - each is a fact of the declaration
                 secret_reply=secret_reply,
                 is_activity=is_activity,
                 is_protected=is_protected,
+                is_audited=is_audited,
             )
         except (DeclarationError, NameError, TypeError) as error:
             # The last two come from msgspec: a field whose type it does not know.

@@ -1,12 +1,20 @@
 """From bytes to a request, or to an error that names the field and the remedy.
 
-A name that stands twice in one object counts with its last value, as RFC 8259,
-section 4, says most readers do; there is one reader here, so nobody disagrees.
+Two readers of one text must not understand it differently: a proxy, a log, or a room that hands
+an object on may be the second one. So at every door and at every depth a name that stands twice
+in one object is refused (RFC 8259, section 4, leaves open which one counts), and so is what is
+no UTF-8, or nested deeper than `DEPTH_MAX`. msgspec takes the last of two values, looks into
+strings only where a type asks for them, and nests as deep as the stack allows.
+
+Whoever edits this file: what is too long for its field, or no field at all, is refused by msgspec
+at once, and :func:`check_text` sees only what has passed. So a hostile text costs little.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from enum import Enum
+from itertools import accumulate
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
@@ -20,7 +28,21 @@ Q = TypeVar("Q", bound=Request)
 TOLD_CHARACTERS_MAX = 64
 """How much of a strange name is repeated in the answer."""
 
+DEPTH_MAX = 32
+"""How many objects and lists may lie in each other, the outermost included."""
+
 _CHOICES_TOLD_MAX = 12
+
+_OBJECTS_FEW = 8
+"""With more objects than these, two of them have a name in common; comparing all is in vain."""
+
+_MESSAGE_SIZE_SMALL = 4_096
+"""Up to these bytes it is quicker to compare all strings than to take the message apart."""
+
+_NAME_WITH_ESCAPE = re.compile(rb'\\[^"\\]*"[ \t\n\r]*:')
+_OTHERS = bytes(set(range(256)) - set(b'"[]{}'))
+_AS_STEPS = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")
+"""Makes a bracket a signed byte: 1 goes inwards, -1 outwards."""
 
 _AT = re.compile(r"(?P<what>.*) - at `(?P<in_key>key in )?\$\.?(?P<path>[^`]*)`\Z", re.DOTALL)
 _STEP = re.compile(r"\[(?:\d+|\.\.\.)\]|[^.\[\]]+")
@@ -49,18 +71,169 @@ def decode_request(
     """Decode ``body``.
 
     Raises:
-        InvalidArgumentError: It is not JSON (field ``body``), or a field is wrong.
+        InvalidArgumentError: It is not JSON or nested too deeply (field ``body``), or a field
+            is wrong or given twice.
     """
     try:
-        return decoder.decode(body)
+        request = decoder.decode(body)
     except msgspec.ValidationError as error:
         raise InvalidArgumentError(*explain(str(error), request_type)) from None
     except RecursionError:
-        reason = "the body is nested too deeply"
-        raise InvalidArgumentError("body", reason, "send one JSON object in UTF-8") from None
+        raise _too_deep() from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        reason = f"the body is not JSON text: {error}"
-        raise InvalidArgumentError("body", reason, "send one JSON object in UTF-8") from None
+        raise _no_json(error) from None
+    check_text(body)
+    return request
+
+
+def check_text(text: bytes | bytearray | memoryview) -> None:
+    """Refuse what `decode_request` refuses whatever the request, in JSON that msgspec has read.
+
+    Raises:
+        InvalidArgumentError: ``text`` is not UTF-8 or deeper than `DEPTH_MAX` (field ``body``),
+            or a name stands twice in one object (the field is the path to it).
+    """
+    raw = bytes(text)
+    try:
+        whole = None if raw.isascii() else raw.decode()
+    except UnicodeDecodeError as error:
+        raise _no_json(error) from None
+    plain = _plain(raw)
+    objects = raw.count(b"{")
+    if objects + raw.count(b"[") > DEPTH_MAX and _is_too_deep(plain):
+        raise _too_deep()
+    if objects > _OBJECTS_FEW or not _has_distinct_names(plain):
+        _check_members(raw.decode() if whole is None else whole)
+
+
+def check_envelope(message: bytes | bytearray | memoryview, request: str) -> None:
+    """Refuse a message that says something twice outside of its member ``request``.
+
+    That one is left to `decode_request`, so that a request gets the same answer in an envelope
+    as without one. ``message`` is an object that msgspec has read.
+
+    Raises:
+        InvalidArgumentError: A name stands twice in one object; the field is the path to it.
+    """
+    raw = bytes(message)
+    if len(raw) <= _MESSAGE_SIZE_SMALL and _has_distinct_names(_plain(raw)):
+        return
+    seen = set()
+    for key, value in _decode_members(raw).items():
+        if key.name in seen:
+            raise _twice(_step_into("", key.name))
+        seen.add(key.name)
+        if key.name != request and bytes(value)[:1] in b"[{":
+            _check_members(bytes(value).decode(), key.name)
+
+
+def _plain(raw: bytes) -> bytes:
+    """Return JSON in which each quote begins or ends a string; an escape keeps its backslash."""
+    if b"\\" not in raw:
+        return raw
+    return raw.replace(b"\\\\", b"\\.").replace(b'\\"', b"\\.")
+
+
+def _has_distinct_names(plain: bytes) -> bool:
+    """Tell whether surely no name stands twice; whether one does takes longer to say.
+
+    In JSON every second piece between quotes is a string, so where all these differ, the names
+    among them do. Names with escapes can be equal though their bytes differ.
+    """
+    strings = plain.split(b'"')[1::2]
+    if len(set(strings)) != len(strings):
+        return False
+    return b"\\" not in plain or _NAME_WITH_ESCAPE.search(plain) is None
+
+
+def _is_too_deep(plain: bytes) -> bool:
+    """Tell whether objects and lists lie deeper in each other than `DEPTH_MAX`."""
+    # Two neighbouring quotes: a string that holds no bracket.
+    outline = plain.translate(None, _OTHERS).replace(b'""', b"")
+    if b'"' in outline:
+        outline = b"".join(outline.split(b'"')[::2])
+    steps = memoryview(outline.translate(_AS_STEPS)).cast("b")
+    return max(accumulate(steps), default=0) > DEPTH_MAX
+
+
+class _Key:
+    """A name in an object; unlike the text itself, a second one is another key."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, _type: type, name: str) -> None:
+        self.name = name
+
+
+_decode_members = msgspec.json.Decoder(dict[_Key, msgspec.Raw], dec_hook=_Key).decode
+
+
+class _Members(list[tuple[str, Any]]):
+    """The members of an object, in order, as they stand there."""
+
+
+def _check_members(text: str, path: str = "") -> None:
+    """Refuse a text, which stands at ``path``, if an object in it has two members of one name."""
+    try:
+        # The numbers do not matter, and a huge one would take long.
+        json.loads(text, object_pairs_hook=_refuse_twins, parse_int=len, parse_float=len)
+    except _TwinsError:
+        tree = json.loads(text, object_pairs_hook=_Members, parse_int=len, parse_float=len)
+        raise _twice(_find_twin(tree, path)) from None
+    except ValueError as error:
+        raise _no_json(error) from None
+
+
+class _TwinsError(Exception):
+    """An object has two members of one name."""
+
+
+def _refuse_twins(members: list[tuple[str, Any]]) -> None:
+    """Check the members of one object, and forget them."""
+    if len(dict(members)) != len(members):
+        raise _TwinsError
+
+
+def _find_twin(value: Any, path: str) -> str:
+    """Return the path of the first name that stands twice, or nothing."""
+    if isinstance(value, _Members):
+        seen = set()
+        for name, inner in value:
+            if name in seen:
+                return _step_into(path, name)
+            seen.add(name)
+            if isinstance(inner, list) and (found := _find_twin(inner, _step_into(path, name))):
+                return found
+    else:
+        for index, inner in enumerate(value):
+            if isinstance(inner, list) and (found := _find_twin(inner, f"{path}[{index}]")):
+                return found
+    return ""
+
+
+def _twice(path: str) -> InvalidArgumentError:
+    reason = "the name stands twice in one object"
+    return InvalidArgumentError(path or "body", reason, "give it once")
+
+
+def _step_into(path: str, name: str) -> str:
+    """Return the path of a member; a name may hold half a surrogate pair, which no answer can."""
+    told = name[:TOLD_CHARACTERS_MAX].encode("utf-8", "replace").decode()
+    return f"{path}.{told}" if path else told
+
+
+def _too_deep() -> InvalidArgumentError:
+    return InvalidArgumentError(
+        "body",
+        "the body is nested too deeply",
+        f"nest at most {DEPTH_MAX} objects and lists in each other",
+        depth_max=DEPTH_MAX,
+    )
+
+
+def _no_json(error: Exception) -> InvalidArgumentError:
+    reason = f"the body is not JSON text: {error}"
+    return InvalidArgumentError("body", reason, "send one JSON object in UTF-8")
 
 
 def explain(message: str, root: Any) -> tuple[str, str, str]:

@@ -46,6 +46,10 @@ class House:
             msg = f"no room that is served provides {port.__name__}"
             raise ConfigurationError(msg) from None
 
+    def find_port(self, port: type[P]) -> P | None:
+        """Return the implementation of ``port``, or None where no room provides it."""
+        return cast("P | None", self.ports.get(port))
+
     async def authorize(self, ctx: Context, request: Request) -> None:
         """Find the resource of the call and refuse it unless the caller may (R20).
 

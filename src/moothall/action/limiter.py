@@ -14,8 +14,8 @@ from moothall.ports.clock import Clock
 _TOLERANCE = 2e-6
 """Seconds that the sums may be off: clocks that count for months have no finer steps."""
 
-KEYS_MAX = 100_000
-"""Keys that one limiter remembers; the oldest are forgotten first (about 20 MB)."""
+KEYS_MAX = 50_000
+"""Keys that one limiter remembers; the oldest are forgotten first (at most 15 MB)."""
 
 
 @dataclass(frozen=True, slots=True)

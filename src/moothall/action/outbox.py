@@ -4,11 +4,12 @@ Each stream numbers its events without a gap. The number is taken last, in the
 order of the streams' names, so that two calls never wait for each other in a circle.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from moothall.action.event import Event, kind_of
+from moothall.action.push import Push
 from moothall.ports.database import Transaction
 
 _encode = msgspec.json.encode
@@ -21,11 +22,16 @@ RETURNING last_seq
 
 _INSERT = """
 INSERT INTO action_event (stream, seq, kind, at_ms, data) VALUES ($1, $2, $3, $4, $5)
+RETURNING cursor
 """
 
 
 class Outbox:
-    """Writes events; delivering them is the feeds' work."""
+    """Writes events, and hands them on once they are durable."""
+
+    def __init__(self, publish: Callable[[Sequence[Push]], None] = lambda _pushes: None) -> None:
+        """Give what was committed to ``publish``, in the order of the commits."""
+        self._publish = publish
 
     async def write(
         self, tx: Transaction, events: Sequence[tuple[str, Event]], now_ms: int
@@ -33,8 +39,13 @@ class Outbox:
         """Append ``events``, given as (stream, event), to their streams."""
         if len(events) > 1:
             events = sorted(events, key=lambda pair: pair[0])
+        pushes: list[Push] = []
         for stream, event in events:
-            row = await tx.fetch_one(_TAKE_NUMBER, stream)
+            taken = await tx.fetch_one(_TAKE_NUMBER, stream)
+            assert taken is not None
+            seq, kind, data = taken[0], kind_of(type(event)), _encode(event).decode()
+            row = await tx.fetch_one(_INSERT, stream, seq, kind, now_ms, data)
             assert row is not None
-            data = _encode(event).decode()
-            await tx.execute(_INSERT, stream, row[0], kind_of(type(event)), now_ms, data)
+            pushes.append(Push(stream, seq, row[0], kind, now_ms, data))
+        if pushes:
+            tx.on_commit(lambda: self._publish(pushes))

@@ -35,6 +35,7 @@ from moothall.core.errors import (
     UnknownActionError,
 )
 from moothall.core.ids import ENTROPY_BYTES
+from moothall.ports.activity import Activity
 from moothall.ports.audit import AuditRow
 from moothall.ports.database import Transaction
 
@@ -45,7 +46,7 @@ FLOW_SECONDS_MAX = 30.0
 """How long a FLOW may take when the caller sets no deadline."""
 
 _encode = msgspec.json.encode
-_NOBODY = Claims("", "", 0, 0.0)
+_NOBODY = Claims("", "", 0, 0.0, "")
 _log = structlog.get_logger("moothall.pipeline")
 
 
@@ -75,6 +76,7 @@ class Pipeline:
         self._verifier = verifier
         self._limiter = Limiter(house.clock, scale=limits_scale)
         self._source_rate = source_rate
+        self._activity = house.find_port(Activity)
         # A number per call under a random prefix per process: unique without randomness
         # per call, and it tells nothing but how many calls there were.
         self._request_prefix = house.entropy.random_bytes(ENTROPY_BYTES).hex()[:10]
@@ -109,10 +111,14 @@ class Pipeline:
         self._check_key(call, action)
         visit = Visit(call, action, request, claims, request_id)
         if action.effect is Effect.WRITE:
-            return await self._write(visit)
-        if action.effect is Effect.READ:
-            return await self._read(visit)
-        return await self._flow(visit)
+            reply = await self._write(visit)
+        elif action.effect is Effect.READ:
+            reply = await self._read(visit)
+        else:
+            reply = await self._flow(visit)
+        if action.is_activity and self._activity is not None and claims.session_id:
+            self._activity.touch(claims.session_id)
+        return reply
 
     def _limit_source(self, call: Call, action: Action[Any, Any] | None) -> None:
         """Charge the address; unknown actions are charged too."""
@@ -155,9 +161,11 @@ class Pipeline:
     async def _write(self, visit: Visit) -> bytes:
         """Carry out a WRITE; the reply leaves only after the commit that covers it."""
         ctx: Context | None = None
+        deadline = self._deadline(visit.call)
 
         async def work(tx: Transaction) -> bytes:
             nonlocal ctx
+            self._check_deadline(deadline)
             ctx = self._context(visit, tx)
             return await self._deed(ctx, visit)
 
@@ -167,6 +175,17 @@ class Pipeline:
             if ctx is not None:
                 await self._audit_refusal(ctx, error)
             raise
+
+    def _deadline(self, call: Call) -> float | None:
+        """Return until when the caller waits, on the steady clock; None for as long as it takes."""
+        if call.deadline_ms is None:
+            return None
+        return self._house.clock.monotonic() + call.deadline_ms / 1_000
+
+    def _check_deadline(self, deadline: float | None) -> None:
+        """Refuse to begin what nobody waits for any more."""
+        if deadline is not None and self._house.clock.monotonic() > deadline:
+            raise DeadlineExceededError("the time was up before the call began; nothing was done")
 
     async def _deed(self, ctx: Context, visit: Visit) -> bytes:
         """Do what a WRITE asks for, inside its transaction."""
@@ -197,9 +216,11 @@ class Pipeline:
     async def _read(self, visit: Visit) -> bytes:
         """Carry out a READ on a snapshot."""
         ctx: Context | None = None
+        deadline = self._deadline(visit.call)
 
         async def work(tx: Transaction) -> bytes:
             nonlocal ctx
+            self._check_deadline(deadline)
             ctx = self._context(visit, tx)
             await self._house.authorize(ctx, visit.request)
             return await self._handle(ctx, visit.request)
@@ -240,7 +261,7 @@ class Pipeline:
             outcome = error.name
             raise
         finally:
-            if outcome != "done" or not ctx.is_audited:
+            if outcome != "done" or (visit.action.is_audited and not ctx.is_audited):
                 await self._audit(ctx.audit_row(outcome))
         return reply
 
@@ -277,6 +298,8 @@ class Pipeline:
             source=visit.call.source,
             request_id=visit.request_id,
             now_ms=self._house.clock.now_ms(),
+            connection=visit.call.connection,
+            device=visit.claims.device,
         )
 
     async def _audit_refusal(self, ctx: Context, error: ActionError) -> None:

@@ -8,6 +8,7 @@ written in the one canonical way, so that no bit of a token can be changed unnot
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -44,6 +45,8 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
     """UTC epoch seconds."""
     expires_steady: float
     """The same moment on the steady clock, so that no clock jump lengthens a token."""
+    device: str
+    """Id of the device that the session was opened on; the session's own where it has no label."""
 
 
 class _OneAlgorithm(JWSRegistry):
@@ -78,6 +81,8 @@ class _Body(msgspec.Struct, frozen=True):
     iat: int
     jti: str
     sid: str
+    dev: str = ""
+    """Id of the device, where the session has a label."""
     nbf: int = 0
     """Not before; this hall signs none, but who sends one means it (RFC 7519, 4.1.5)."""
 
@@ -92,6 +97,7 @@ def sign_token(  # noqa: PLR0913 - all but the keys stand in the token
     session_expires_at_ms: int,
     token_id: str,
     now_ms: int,
+    device: str = "",
 ) -> tuple[str, int]:
     """Return an access token and when it expires (UTC epoch milliseconds).
 
@@ -110,9 +116,16 @@ def sign_token(  # noqa: PLR0913 - all but the keys stand in the token
         "jti": token_id,
         "sid": session_id,
     }
+    if device:
+        claims["dev"] = device_id(member_id, device)
     header = {"alg": _ALGORITHM, "typ": _TYPE, "kid": key.kid}
     token = jwt.encode(header, claims, key, registry=_REGISTRY)
     return token, expires * 1_000
+
+
+def device_id(member_id: str, label: str) -> str:
+    """Return the id of a member's device: the same for the same label, and it tells nothing."""
+    return blake2b(f"{member_id}\0{label}".encode(), digest_size=12).hexdigest()
 
 
 class TokenVerifier:
@@ -182,7 +195,8 @@ class TokenVerifier:
         if not is_ours or begins > now + SKEW_SECONDS or body.exp - body.iat > LIFE_SECONDS:
             raise _invalid()
         life = min(body.exp - now, LIFE_SECONDS + SKEW_SECONDS)
-        return Claims(body.sub, body.sid, body.exp, self._clock.monotonic() + life)
+        steady = self._clock.monotonic() + life
+        return Claims(body.sub, body.sid, body.exp, steady, body.dev or body.sid)
 
     def _remember(self, token: str, claims: Claims) -> None:
         """Keep ``claims``; the oldest go first when there are too many."""

@@ -1,6 +1,7 @@
 """Composition: from settings to a hall that answers calls. No wiring happens elsewhere."""
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import shlex
@@ -15,9 +16,14 @@ import msgspec
 import structlog
 
 from moothall.action.catalog import Catalog
+from moothall.action.connections import Connections
+from moothall.action.cursor import Cursors
+from moothall.action.feed import FeedIndex
+from moothall.action.feeds import FeedHub
 from moothall.action.house import House
 from moothall.action.jobs import FRAMEWORK_JOBS, JobRunner, SoleHolder
 from moothall.action.migrations import migrate
+from moothall.action.outbox import Outbox
 from moothall.action.pipeline import Pipeline
 from moothall.action.service import Resources, RoomSettings
 from moothall.action.token import TokenVerifier
@@ -26,6 +32,7 @@ from moothall.app.discovery import find_rooms
 from moothall.app.heads import HEADS_FILE, FileHeadLog
 from moothall.app.keyfile import load_sealing_key, sync_folder
 from moothall.app.world import SystemClock, SystemEntropy
+from moothall.core.disk import describe_failure
 from moothall.core.errors import ConfigurationError
 from moothall.ports.audit import AuditLog
 from moothall.ports.authority import Authority
@@ -33,6 +40,7 @@ from moothall.ports.clock import Clock
 from moothall.ports.database import Transaction
 from moothall.ports.entropy import Entropy
 from moothall.ports.keyring import KeyRing, Sessions
+from moothall.ports.shutdown import Shutdown
 from moothall.senders import build_senders
 from moothall.services.access.model import AuditSettings
 from moothall.storage.sqlite import SqliteDatabase
@@ -59,6 +67,7 @@ class Hall:
     database: SqliteDatabase
     catalog: Catalog
     keys: KeyRing
+    issuer: str
     jobs: JobRunner
     lock: "TextIO"
 
@@ -93,6 +102,7 @@ async def open_hall(
     entropy: Entropy | None = None,
     on_sync_failure: Callable[[BaseException], None],
     on_claimed: Callable[[], None] = lambda: None,
+    on_shutdown: Callable[[], None] = lambda: None,
 ) -> Hall:
     """Open the hall in the data folder, making it if there is none.
 
@@ -102,6 +112,7 @@ async def open_hall(
         entropy: Instead of the machine's, in tests.
         on_sync_failure: Called when the disk can no longer be trusted.
         on_claimed: Called once the hall has its first administrator; must not raise.
+        on_shutdown: Called when an administrator stops the hall; must not raise.
 
     Raises:
         ConfigurationError: Something must be mended first.
@@ -127,7 +138,15 @@ async def open_hall(
             on_claimed=on_claimed,
             heads=_open_heads(folder, tables),
         )
-        ports = {**tables, **_provide(catalog, resources)}
+        connections, cursors = Connections(clock), Cursors()
+        ports: dict[type, object] = {
+            **tables,
+            **_provide(catalog, resources),
+            Connections: connections,
+            Cursors: cursors,
+            FeedIndex: catalog.feeds,
+            Shutdown: StopByAction(on_shutdown),
+        }
         keys: KeyRing = _port(ports, KeyRing)
         sessions: Sessions = _port(ports, Sessions)
         authority = _port(ports, Authority)
@@ -137,13 +156,31 @@ async def open_hall(
         rooms = [(name, room.migrations) for name, room in catalog.rooms.items()]
         await migrate(database, clock, rooms, database.engine)
         await database.write(lambda tx: _load(tx, ports))
-        house = House(catalog, database, clock, entropy, authority, audit, ports)
+        hub = FeedHub(database, authority)
         verifier = TokenVerifier(keys, sessions, clock, issuer=issuer, audience=issuer)
+        ports |= {FeedHub: hub, TokenVerifier: verifier}
+        sessions.listen(connections.end_session)
+        connections.on_look = hub.check_all
+        house = House(
+            catalog, database, clock, entropy, authority, audit, ports, Outbox(hub.publish)
+        )
         pipeline = Pipeline(house, verifier, limits_scale=settings.limits_scale)
         opened.pop_all()  # all went well: what is open stays open
         jobs = [job for room in catalog.rooms.values() for job in room.jobs]
         runner = JobRunner(house, [*FRAMEWORK_JOBS, *jobs], SoleHolder())
-        return Hall(house, pipeline, database, catalog, keys, runner, lock)
+        return Hall(house, pipeline, database, catalog, keys, issuer, runner, lock)
+
+
+class StopByAction:
+    """Implements Shutdown by a callback of whoever runs the hall."""
+
+    def __init__(self, on_shutdown: Callable[[], None]) -> None:
+        """Call ``on_shutdown`` to begin."""
+        self._on_shutdown = on_shutdown
+
+    def begin(self) -> None:
+        """Begin to stop, once the reply to whoever asked has its turn."""
+        asyncio.get_running_loop().call_soon(self._on_shutdown)
 
 
 def _open_heads(folder: Path, tables: Mapping[type, RoomSettings]) -> FileHeadLog:
@@ -202,7 +239,7 @@ def _make_folder(folder: Path) -> None:
             sync_folder(each.parent)
         mode = folder.stat().st_mode
     except OSError as error:
-        msg = f"data: {folder} cannot be made: {error.strerror}"
+        msg = f"data: {folder} cannot be made: {describe_failure(error, folder)}"
         raise ConfigurationError(msg) from None
     if os.name == "posix" and mode & 0o077:
         # Not mended here: others may use a folder that was there before the hall.
@@ -220,8 +257,7 @@ def _lock(folder: Path) -> "TextIO":
         file = cast("TextIO", os.fdopen(descriptor, "r+", encoding="ascii"))
         os.fchmod(descriptor, 0o600)
     except OSError as error:
-        msg = f"data: {folder} cannot be written: {error.strerror}"
-        raise ConfigurationError(msg) from None
+        raise _unwritable(folder, error) from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -230,8 +266,19 @@ def _lock(folder: Path) -> "TextIO":
         file.close()
         msg = f"data: {folder} is in use by another hall (process {owner or 'unknown'})"
         raise ConfigurationError(msg) from None
-    file.seek(0)
-    file.truncate()
-    file.write(str(os.getpid()))
-    file.flush()
+    try:
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError):  # it tries once more to write what it could not
+            file.close()
+        raise _unwritable(folder, error) from None
     return file
+
+
+def _unwritable(folder: Path, error: OSError) -> ConfigurationError:
+    """Return the error of a data folder in which the first file cannot be written."""
+    reason = describe_failure(error, folder / LOCK_FILE)
+    return ConfigurationError(f"data: {folder} cannot be written: {reason}")

@@ -21,12 +21,16 @@ from moothall.action.decode import explain
 from moothall.action.service import RoomSettings
 from moothall.core.errors import ConfigurationError
 from moothall.core.names import near_matches
-from moothall.senders import TABLES
+from moothall.senders import TABLES as TABLES_OF_SENDERS
+from moothall.transports.settings import TABLES as TABLES_OF_DOORS
 
 PREFIX = "MOOTHALL_"
 
 # Names in the environment that are not settings of the hall.
 NOT_SETTINGS = frozenset({"MOOTHALL_CONFIG_DIR", "MOOTHALL_CONFIG"})
+
+TABLES: Mapping[str, type[RoomSettings]] = {**TABLES_OF_SENDERS, **TABLES_OF_DOORS}
+"""The hall's own tables of settings, by their names."""
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 
@@ -45,7 +49,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     key: str = ""
     """PEM file of the certificate's key."""
     insecure: bool = False
-    """Plain HTTP; on loopback only."""
+    """Plain HTTP; on loopback, or for ``trusted_proxies`` and nobody else."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks of proxies, as ``10.0.0.0/8``; only they are believed whom they
+    speak for (``X-Forwarded-For``), and ``connections_per_source_max`` does not hold for them."""
     functions: tuple[str, ...] = ()
     """Folders of rooms of one's own."""
     rooms: tuple[str, ...] = ()
@@ -230,9 +237,13 @@ def _known(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return dict(values)
 
 
+_NETWORKS = ("trusted_proxies", ",")
+"""There are colons in IPv6."""
+
+
 def _split_lists(values: dict[str, Any]) -> dict[str, Any]:
-    """Lists in the environment are separated as paths are on this system."""
-    for name in ("functions", "rooms"):
+    """Lists in the environment are separated as paths are on this system; networks by commas."""
+    for name, separator in (("functions", os.pathsep), ("rooms", os.pathsep), _NETWORKS):
         if name in values:
-            values[name] = [part for part in values[name].split(os.pathsep) if part]
+            values[name] = [part for part in values[name].split(separator) if part]
     return values

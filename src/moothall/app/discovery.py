@@ -14,7 +14,9 @@ from typing import Any
 from moothall import services
 from moothall.action.catalog import Room
 from moothall.action.declare import Action
+from moothall.action.feed import Feed
 from moothall.action.jobs import Job
+from moothall.action.model import Request, Result
 from moothall.action.service import Personal, Service
 from moothall.core.errors import ActionError, ConfigurationError, DeclarationError
 from moothall.core.names import near_matches
@@ -121,6 +123,7 @@ def _open_room(module_name: str, expected: Path | None = None) -> Room:
         for piece in sorted(_furniture_in(folder))
         if piece != "migrations"
     }
+    _check_types(name, modules.values())
     service = getattr(package, "SERVICE", None) or Service()
     if not isinstance(service, Service):
         msg = f"room {name}: SERVICE must be a Service(...), not {service!r}"
@@ -135,6 +138,7 @@ def _open_room(module_name: str, expected: Path | None = None) -> Room:
         errors=frozenset(_errors_in(modules.get("errors"))),
         jobs=tuple(_jobs_in(modules.get("jobs"))),
         personal=_personal_in(name, modules.get("personal")),
+        feeds=tuple(_feeds_in(modules.get("feeds"))),
     )
 
 
@@ -168,6 +172,28 @@ def _furniture_in(folder: Path) -> list[str]:
     return pieces
 
 
+def _check_types(room: str, modules: Iterable[ModuleType]) -> None:
+    """Refuse two types of one name that go over the wire.
+
+    The API document would call both by their Python modules then, and whoever wrote a client
+    for the one would find it gone.
+    """
+    found: dict[str, type] = {}
+    for part in (part for module in modules for part in _parts_of(module)):
+        for value in vars(part).values():
+            if not (inspect.isclass(value) and issubclass(value, Request | Result)):
+                continue
+            if value.__module__ != part.__name__:
+                continue  # only used here
+            other = found.setdefault(value.__name__, value)
+            if other is not value:
+                msg = (
+                    f"room {room}: {other.__module__} and {value.__module__} both declare "
+                    f"{value.__name__}; clients tell types apart by name, so rename one"
+                )
+                raise DeclarationError(msg)
+
+
 def _actions_in(module: ModuleType | None) -> Iterator[Action[object, object]]:  # type: ignore[type-var]
     """Yield the actions of ``actions.py``, or of each module of the folder ``actions``."""
     for part in _parts_of(module):
@@ -193,6 +219,14 @@ def _jobs_in(module: ModuleType | None) -> Iterator[Job]:
     for part in _parts_of(module):
         for value in vars(part).values():
             if isinstance(value, Job) and value.handler.__module__ == part.__name__:
+                yield value
+
+
+def _feeds_in(module: ModuleType | None) -> Iterator[Feed]:
+    """Yield the feeds that a room declares."""
+    for part in _parts_of(module):
+        for value in vars(part).values():
+            if isinstance(value, Feed) and value.find_streams.__module__ == part.__name__:
                 yield value
 
 

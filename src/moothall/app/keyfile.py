@@ -9,6 +9,7 @@ import errno
 import os
 from pathlib import Path
 
+from moothall.core.disk import describe_failure
 from moothall.core.errors import ConfigurationError
 from moothall.ports.entropy import Entropy
 
@@ -24,7 +25,8 @@ def load_sealing_key(path: Path, entropy: Entropy, *, database: Path) -> bytes:
         database: The file whose rows the key seals. Once it holds anything, no key is made.
 
     Raises:
-        ConfigurationError: The file is damaged or lost, or others may read it.
+        ConfigurationError: The file is damaged or lost, or others may read it; or a new one
+            cannot be written.
     """
     try:
         text = path.read_text("ascii").strip()
@@ -38,7 +40,11 @@ def load_sealing_key(path: Path, entropy: Entropy, *, database: Path) -> bytes:
             raise ConfigurationError(msg) from None
         return _make(path, entropy)
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path}: the sealing key cannot be read: {error}"
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        msg = (
+            f"{path}: the sealing key cannot be read: {reason}; let the hall's user read it, or "
+            "restore it from your backup of the keys"
+        )
         raise ConfigurationError(msg) from None
     if os.name == "posix" and mode & 0o077:
         msg = f"{path}: others may read the sealing key; run: chmod 600 {path}"
@@ -60,8 +66,17 @@ def write_secret_file(path: Path, text: str) -> None:
     for a damaged one. Nobody else writes to the folder meanwhile.
 
     Raises:
-        FileExistsError: There is one already.
+        ConfigurationError: It cannot be written, or there is one already; says what helps.
     """
+    try:
+        _write_new(path, text)
+    except OSError as error:
+        msg = f"{path}: cannot be written: {describe_failure(error, path)}"
+        raise ConfigurationError(msg) from None
+
+
+def _write_new(path: Path, text: str) -> None:
+    """Write a file that does not exist yet, whole or not at all."""
     if os.path.lexists(path):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
     draft = path.with_name(f"{path.name}.new")

@@ -20,7 +20,10 @@ from moothall.services.access.actions import digest_secret
 from moothall.services.access.store import renew_claim
 from moothall.transports.http.bounds import HttpBounds
 from moothall.transports.http.openapi import build_openapi
+from moothall.transports.http.origins import read_origins
 from moothall.transports.http.server import HttpDoor
+from moothall.transports.proxies import read_networks
+from moothall.transports.settings import WebSettings
 from moothall.transports.tls import CertificateFiles, ServerTls, ensure_certificate
 
 SECRET_FILE = "first-administrator-secret"  # noqa: S105 - the name of a file
@@ -62,7 +65,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
             # What is there now stays; the collector need not look through it for ever.
             gc.collect()
             gc.freeze()
-            announce(_banner(url, settings, tls, secret))
+            announce(_banner(url, settings, tls, hall.issuer, secret))
             await _keep_house_until(stop, tls)
         finally:
             await door.stop()
@@ -81,6 +84,8 @@ def _make_door(hall: Hall, settings: Settings, tls: ServerTls | None) -> HttpDoo
         port=settings.port,
         context=None if tls is None else tls.context,
         insecure=settings.insecure,
+        origins=read_origins(hall.house.use(WebSettings).origins),
+        trusted_proxies=read_networks(settings.trusted_proxies),
         bounds=HttpBounds(
             connections_max=settings.connections_max,
             connections_per_source_max=settings.connections_per_source_max,
@@ -152,20 +157,29 @@ def _renew_certificate(tls: ServerTls) -> None:
         _log.warning("certificate not renewed", error=str(error))
 
 
-def _banner(url: str, settings: Settings, tls: ServerTls | None, secret: str | None) -> str:
+def _banner(
+    url: str, settings: Settings, tls: ServerTls | None, issuer: str, secret: str | None
+) -> str:
     """Return what the operator sees when the doors are open."""
     lines = [
         f"Moothall is open at {url}",
         f"  data         {settings.data_path}",
     ]
     pin = ""
-    if tls is None:
+    if tls is None and settings.trusted_proxies:
+        lines.append("  certificate  none: plain text, for trusted proxies only")
+        url = "https://NAME-OF-THE-PROXY"
+    elif tls is None:
         lines.append("  certificate  none: plain text, on this machine only")
         pin = " --insecure"
     else:
         lines.append(f"  certificate  {tls.fingerprint}")
         pin = f" --fingerprint {tls.fingerprint}"
     program = _program()
+    lines += [
+        f"  issuer       {issuer}",
+        "  audience     the same; a resource server has its own: moothall audience add",
+    ]
     lines += [
         "",
         "In a second terminal, make this hall known to the client:",

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from moothall.core.errors import ConfigurationError
+from moothall.core.errors import ConfigurationError, StorageUnavailableError
 
 EXIT_CONFIGURATION = 78
 """EX_CONFIG of sysexits.h."""
@@ -18,7 +18,7 @@ EXIT_CONFIGURATION = 78
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port of HTTPS (8443).")
 @click.option("--certificate", metavar="FILE", help="PEM file of your own certificate.")
 @click.option("--key", metavar="FILE", help="PEM file of its key.")
-@click.option("--insecure", is_flag=True, default=None, help="Plain HTTP, on loopback only.")
+@click.option("--insecure", is_flag=True, default=None, help="Plain HTTP, on loopback or for trusted proxies.")
 @click.option("--functions", metavar="DIR", multiple=True, help="Folder of your own rooms.")
 @click.option("--config", metavar="FILE", envvar="MOOTHALL_CONFIG", help="A moothall.toml.")
 @click.option(
@@ -33,13 +33,17 @@ def serve(config: str | None, assignments: tuple[str, ...], **flags: Any) -> Non
     A fresh folder becomes a fresh hall, with a self-made certificate and a one-time
     secret for its first administrator.
     """
-    # Only the server needs these, and they take a while to import.
+    # Only the server needs these, and they take a while to import. The log comes first: it
+    # keeps out what the others would load with it.
+    from moothall.app.observe import configure_log  # noqa: PLC0415
+
+    # isort: split
     import asyncio  # noqa: PLC0415
     import os  # noqa: PLC0415
 
     from moothall.app.config import read_settings  # noqa: PLC0415
+    from moothall.app.lifecycle import EXIT_DISK  # noqa: PLC0415
     from moothall.app.lifecycle import serve as serve_hall  # noqa: PLC0415
-    from moothall.app.observe import configure_log  # noqa: PLC0415
 
     # All that a hall writes is its owner's alone, whatever writes it; rooms of others too.
     os.umask(0o077)
@@ -48,8 +52,13 @@ def serve(config: str | None, assignments: tuple[str, ...], **flags: Any) -> Non
         file = Path(config) if config else None
         settings = read_settings(flags, os.environ, file, assignments)
         configure_log(settings.log_level)
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(serve_hall(settings, _announce))
+        try:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                runner.run(serve_hall(settings, _announce))
+        except StorageUnavailableError as error:
+            remedy = "free some space there, or look at that disk, and start again"
+            click.echo(f"moothall: {settings.data_path}: {error}; {remedy}", err=True)
+            sys.exit(EXIT_DISK)
     except ConfigurationError as error:
         click.echo(f"moothall: {error}", err=True)
         sys.exit(EXIT_CONFIGURATION)

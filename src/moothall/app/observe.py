@@ -3,7 +3,15 @@
 import logging
 import sys
 
-import structlog
+if "rich" not in sys.modules:
+    # structlog loads rich where there is one, to colour tracebacks, which a hall prints plain.
+    # It would be a sixth of the start; so it finds none, and whoever asks for rich later does.
+    sys.modules["rich"] = None  # type: ignore[assignment] # None stops an import
+    import structlog
+
+    del sys.modules["rich"]
+else:
+    import structlog
 
 
 def configure_log(level: str) -> None:

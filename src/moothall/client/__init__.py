@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from moothall.client.device import describe_device
     from moothall.client.errors import (
         AddressError,
         CallError,
@@ -51,6 +52,7 @@ __all__ = [
     "WalletDamagedError",
     "WalletError",
     "World",
+    "describe_device",
 ]
 
 _HOMES = {
@@ -63,6 +65,7 @@ _HOMES = {
     "SyncHall": "sync",
     "Wallet": "wallet",
     "World": "world",
+    "describe_device": "device",
 }
 """In which module a name lives; all others are errors."""
 

@@ -216,25 +216,35 @@ class Hall:
         answer = await self._ask_identity("register", asked, is_safe=False)
         return _read_result("identity.register", answer, None)
 
-    async def sign_in(self, name: str, password: str) -> Session:
+    async def sign_in(self, name: str, password: str, *, device: str = "") -> Session:
         """Open a session; calls carry it from now on.
+
+        Args:
+            name: Of the member.
+            password: Of the member.
+            device: What the member recognises the session by, at most 64 printable characters;
+                :func:`moothall.client.describe_device` makes one of this machine's name.
 
         Raises:
             CallError: unauthenticated. Name or password is wrong; or another refusal.
         """
-        asked = {"name": name, "password": password}
+        asked = {"name": name, "password": password, **_label(device)}
         answer = await self._ask_identity("open_session", asked, is_safe=False)
         session = self._read_session(answer)
         await self._keeper.replace(session)
         return session
 
-    async def sign_in_guest(self) -> Session:
+    async def sign_in_guest(self, *, device: str = "") -> Session:
         """Open a session as a guest, without name and password, if the hall has guests.
+
+        Args:
+            device: See :meth:`sign_in`.
 
         Raises:
             CallError: failed_precondition. It has none; or another refusal.
         """
-        session = self._read_session(await self._ask_identity("register_guest", {}, is_safe=False))
+        answer = await self._ask_identity("register_guest", _label(device), is_safe=False)
+        session = self._read_session(answer)
         await self._keeper.replace(session)
         return session
 
@@ -356,6 +366,11 @@ class _OpenedSession(msgspec.Struct, frozen=True):
     refresh_expires_at_ms: int
     access_token: str
     access_expires_at_ms: int
+
+
+def _label(device: str) -> dict[str, str]:
+    """Return the field of a device's label, if there is one."""
+    return {"device": device} if device else {}
 
 
 def _read_result(action: str, answer: Answer, type_: type[T] | None) -> Any:

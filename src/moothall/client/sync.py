@@ -114,13 +114,13 @@ class SyncHall:
         """Make an account; see :meth:`Hall.register`."""
         return self._run(self._hall.register(name, password, **proofs))
 
-    def sign_in_guest(self) -> Session:
+    def sign_in_guest(self, *, device: str = "") -> Session:
         """Open a session as a guest; see :meth:`Hall.sign_in_guest`."""
-        return self._run(self._hall.sign_in_guest())
+        return self._run(self._hall.sign_in_guest(device=device))
 
-    def sign_in(self, name: str, password: str) -> Session:
+    def sign_in(self, name: str, password: str, *, device: str = "") -> Session:
         """Open a session; see :meth:`Hall.sign_in`."""
-        return self._run(self._hall.sign_in(name, password))
+        return self._run(self._hall.sign_in(name, password, device=device))
 
     def sign_out(self) -> None:
         """End the session; see :meth:`Hall.sign_out`."""

@@ -13,6 +13,8 @@ The tree::
         KeyReusedError
         ReplyNotKeptError
         RateLimitedError
+        TooManyConnectionsError
+        ConnectionNeededError
         OverloadedError
         StorageUnavailableError
         DeadlineExceededError
@@ -151,6 +153,18 @@ class RateLimitedError(ActionError):
     code = Code.RESOURCE_EXHAUSTED
 
 
+class TooManyConnectionsError(ActionError):
+    """You have as many connections as one member may have."""
+
+    code = Code.RESOURCE_EXHAUSTED
+
+
+class ConnectionNeededError(ActionError):
+    """This action is for connections that stay: WebSocket or NDJSON."""
+
+    code = Code.FAILED_PRECONDITION
+
+
 class OverloadedError(ActionError):
     """The hall has more work waiting than it accepts; try again."""
 
@@ -183,6 +197,8 @@ FRAMEWORK_ERRORS = (
     KeyReusedError,
     ReplyNotKeptError,
     RateLimitedError,
+    TooManyConnectionsError,
+    ConnectionNeededError,
     OverloadedError,
     StorageUnavailableError,
     DeadlineExceededError,

@@ -7,6 +7,11 @@ from typing import Protocol
 class Authority(Protocol):
     """Answers from memory, in about a microsecond; changes act at their commit."""
 
+    @property
+    def version(self) -> int:
+        """A number that grows with every change of roles, bindings, teams and bans."""
+        ...
+
     def allows(self, principal: str, permission: str, path: str) -> bool:
         """Tell whether ``principal`` holds ``permission`` at ``path`` or above it.
 

@@ -1,5 +1,6 @@
 """KeyRing: the keys that sign tokens and seal secrets; and which sessions have ended."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from joserfc.jwk import OKPKey
@@ -35,6 +36,13 @@ class KeyRing(Protocol):
 
 class Sessions(Protocol):
     """Sessions that ended before their access tokens ran out."""
+
+    def listen(self, on_ended: Callable[[str, str], None]) -> None:
+        """Call ``on_ended`` with (session id, reason) whenever a session has ended, at once.
+
+        It must neither wait nor raise.
+        """
+        ...
 
     def has_ended(self, session_id: str) -> bool:
         """Tell whether the session was closed or revoked within a token's life."""

@@ -16,6 +16,8 @@ import msgspec
 import structlog
 
 from moothall.action.call import Call, Reply
+from moothall.action.connections import Connections
+from moothall.action.cursor import Cursors
 from moothall.action.declare import Action
 from moothall.action.model import Request
 from moothall.app.compose import Hall, open_hall
@@ -26,6 +28,7 @@ from moothall.ports.hasher import PasswordHasher
 from moothall.services.access.actions import digest_secret
 from moothall.services.access.store import renew_claim
 from moothall.testing.clock import ManualClock
+from moothall.testing.connection import OpenConnection
 from moothall.testing.entropy import SeededEntropy
 
 Q = TypeVar("Q", bound=Request)
@@ -188,6 +191,21 @@ class OpenHall:
         visitor = await self.member(name)
         await self.call("access.claim_administration", {"secret": secret}, as_=visitor)
         return visitor
+
+    async def connect(self, as_: Visitor | None = None, *, source: str = SOURCE) -> OpenConnection:
+        """Open a connection that stays, signed in as ``as_``; it is closed with the hall."""
+        opened = OpenConnection(self, source)
+        if as_ is not None:
+            await opened.call("identity.authenticate", token=as_.token)
+        return opened
+
+    def cursor(self, number: int) -> str:
+        """Return a hall-wide number as a cursor."""
+        return self.hall.house.use(Cursors).text(number)
+
+    def look_after_connections(self) -> None:
+        """Do now what the hall does once a second: beat, and end what must go."""
+        self.hall.house.use(Connections).look()
 
     async def run_job(self, name: str) -> None:
         """Run a job once, now: ``shop.remind_customers``. No job runs by itself in a test."""

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from moothall.core.disk import describe_failure
 from moothall.core.errors import ConfigurationError
 
 CERTIFICATE_NAME = "certificate.pem"
@@ -62,10 +63,18 @@ def ensure_certificate(folder: Path, hosts: Iterable[str], now: dt.datetime) -> 
         ConfigurationError: One of both is missing or cannot be used; it is left as it is.
     """
     files = CertificateFiles(folder / CERTIFICATE_NAME, folder / KEY_NAME)
-    if not (files.certificate.exists() or files.key.exists()):
+    if not _is_there(files):
         certificate, key = make_certificate([*NAMES, socket.gethostname(), *hosts], now)
         _place(folder, {CERTIFICATE_NAME: certificate, KEY_NAME: key})
     return files
+
+
+def _is_there(files: CertificateFiles) -> bool:
+    """Tell whether there is anything in the place of one of the files."""
+    try:
+        return files.certificate.exists() or files.key.exists()
+    except OSError as error:
+        raise _unusable(files.certificate, error.strerror or "cannot be read", files.key) from error
 
 
 def make_certificate(hosts: Iterable[str], now: dt.datetime) -> tuple[bytes, bytes]:
@@ -137,14 +146,17 @@ def _place(folder: Path, contents: dict[str, bytes]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         _sync_folder(draft)
-        # Refused where another start has filled the folder meanwhile; theirs is as good.
-        with contextlib.suppress(FileExistsError, OSError):
+        try:
             draft.rename(folder)
+        except OSError:
+            if not (folder / CERTIFICATE_NAME).exists():
+                raise
+            # Another start has filled the folder meanwhile; theirs is as good.
         _sync_folder(folder.parent)
     except OSError as error:
         raise ConfigurationError(
-            f"cannot write the certificate to {folder}: {error.strerror}; make the folder "
-            "above it writable, or give a certificate and a key"
+            f"{folder}: cannot write the certificate: {describe_failure(error, folder)}; "
+            "or give a certificate and a key of your own"
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -1,5 +1,6 @@
 """The catalogue refuses rooms that do not fit together."""
 
+import sys
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, NewType, TypedDict, TypeVar
 
@@ -55,6 +56,27 @@ async def raise_directly(ctx: Context, request: Ask) -> Done:
 
 async def raise_class(ctx: Context, request: Ask) -> Done:
     raise ThingGoneError
+
+
+THIS = sys.modules[__name__]
+
+
+async def raise_of_module(ctx: Context, request: Ask) -> Done:
+    raise THIS.ThingGoneError
+
+
+async def raise_within(ctx: Context, request: Ask) -> Done:
+    def refuse_it() -> Done:
+        raise ThingGoneError
+
+    return refuse_it()
+
+
+async def catch(ctx: Context, request: Ask) -> Done:
+    try:
+        return await do_thing(ctx, request)
+    except ThingGoneError:
+        return Done()
 
 
 async def raise_framework(ctx: Context, request: Ask) -> Done:
@@ -192,10 +214,14 @@ def test_listed_errors_come_from_the_errors_of_a_room_within_reach() -> None:
 
 
 @pytest.mark.requirement("R40")
-@pytest.mark.parametrize("handler", [raise_directly, raise_class])
+@pytest.mark.parametrize("handler", [raise_directly, raise_class, raise_of_module, raise_within])
 def test_a_raise_that_is_not_listed_is_seen_at_start(handler: Any) -> None:
     told = refuse(make_room(declare(handler)))
     assert "raises ThingGoneError but does not list it in raises=" in told
+
+
+def test_an_error_that_is_only_caught_needs_no_listing() -> None:
+    assert Catalog([make_room(declare(catch))]).actions
 
 
 def test_framework_errors_need_no_listing() -> None:

@@ -10,6 +10,7 @@ from moothall.action import RoomSettings
 from moothall.app.config import Settings, read_hall_tables, read_settings, read_tables
 from moothall.core.errors import ConfigurationError
 from moothall.senders import MailSettings, PhoneSettings
+from moothall.transports.settings import WebSettings
 
 
 @pytest.fixture
@@ -50,10 +51,12 @@ def test_text_from_the_environment_becomes_what_is_meant() -> None:
         "MOOTHALL_INSECURE": "true",
         "MOOTHALL_FUNCTIONS": "a:b c::",
         "MOOTHALL_LIMITS_SCALE": "2.5",
+        "MOOTHALL_TRUSTED_PROXIES": "10.0.0.0/8,2001:db8::/32,",
     }
     settings = read_settings({}, environment, None)
     assert (settings.port, settings.insecure, settings.limits_scale) == (0, True, 2.5)
     assert settings.functions == ("a", "b c")
+    assert settings.trusted_proxies == ("10.0.0.0/8", "2001:db8::/32")
 
 
 @pytest.mark.parametrize(
@@ -167,6 +170,7 @@ def test_hall_has_tables_of_its_own_and_a_command_may_be_one_text() -> None:
         Lockout: Lockout(),
         MailSettings: MailSettings(command=("send", "a b")),
         PhoneSettings: PhoneSettings(command=("send", "a b", "c")),
+        WebSettings: WebSettings(),
     }
 
 

@@ -223,3 +223,27 @@ def test_installed_packages_bring_rooms_along(
     monkeypatch.setattr(discovery, "entry_points", points("bundle.shop_r.actions"))
     with pytest.raises(DeclarationError, match="rename the folder"):
         find_rooms(BUILT_IN, [])
+
+
+@pytest.mark.requirement("R40")
+@pytest.mark.parametrize("piece", ["model", "actions/others"])
+@pytest.mark.parametrize("base", ["Request", "Result"])
+def test_two_types_of_one_name_on_the_wire(tmp_path: Path, piece: str, base: str) -> None:
+    room = tmp_path / "shop_s"
+    (room / "actions").mkdir(parents=True)
+    (room / "actions" / "__init__.py").touch()
+    (room / "actions" / "things.py").write_text(GOOD)
+    again = f"from moothall.action import {base}\nclass Done({base}):\n    pass\n"
+    (room / f"{piece}.py").write_text(again)
+    told = refuse(room)
+    other = f"shop_s.{piece.replace('/', '.')}"
+    assert "both declare Done; clients tell types apart by name, so rename one" in told
+    assert {"shop_s.actions.things", other} <= set(told.split()), "both are named"
+
+
+@pytest.mark.requirement("R40")
+def test_a_type_that_several_modules_use_is_one_type(tmp_path: Path) -> None:
+    model = "from moothall.action import Result\nclass Thing(Result):\n    pass\n"
+    actions = "from shop_t.model import Thing\nItem = Thing\n" + GOOD
+    write_room(tmp_path, "shop_t", model=model, actions=actions)
+    assert found(tmp_path) == ["shop_t"]

@@ -82,17 +82,28 @@ def test_a_folder_in_its_place(path: Path) -> None:
         load(path)
 
 
+def test_a_key_that_cannot_be_written_is_told_in_one_line(path: Path) -> None:
+    nowhere = path.parent / "nowhere" / "sealing.key"
+    with pytest.raises(ConfigurationError) as told:
+        load_sealing_key(nowhere, SeededEntropy(1), database=path.with_name("hall.sqlite"))
+    assert str(told.value) == (
+        f"{nowhere}: cannot be written: No such file or directory; "
+        f"make the folder {nowhere.parent}, or name another one"
+    )
+    assert told.value.__cause__ is None
+
+
 def test_a_secret_file_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     write_secret_file(path, "one\n")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(ConfigurationError, match=r"File exists; .* move .*secret away"):
         write_secret_file(path, "two\n")
     assert path.read_text() == "one\n"
 
 
 def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "target")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(ConfigurationError, match="File exists"):
         write_secret_file(tmp_path / "link", "secret")
     assert not (tmp_path / "target").exists()
 
@@ -102,7 +113,7 @@ def test_half_a_secret_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ConfigurationError, match="No space left on device; free some space"):
         write_secret_file(tmp_path / "secret", "x")
     assert list(tmp_path.iterdir()) == []
 

@@ -1,9 +1,11 @@
 """The life of the process, without its doors: the one-time secret comes and goes."""
 
+import base64
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -28,7 +30,9 @@ class NoDoor:
         pass
 
 
-async def serve(folder: Path, monkeypatch: pytest.MonkeyPatch, story: Story) -> None:
+async def serve(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, story: Story, **settings: Any
+) -> None:
     """Serve a hall, and tell ``story`` while it is open, with what the operator was shown."""
     clock, shown, halls = ManualClock(), list[str](), list[Hall]()
 
@@ -42,7 +46,7 @@ async def serve(folder: Path, monkeypatch: pytest.MonkeyPatch, story: Story) -> 
     monkeypatch.setattr(lifecycle, "open_hall", open_with_clock)
     monkeypatch.setattr(lifecycle, "_make_door", lambda *_: NoDoor())
     monkeypatch.setattr(lifecycle, "_keep_house_until", keep_house_until)
-    await lifecycle.serve(Settings(data=str(folder), insecure=True), shown.append)
+    await lifecycle.serve(Settings(data=str(folder), insecure=True, **settings), shown.append)
 
 
 async def claim(hall: OpenHall, who: Visitor, secret: str) -> None:
@@ -89,3 +93,18 @@ async def test_a_file_that_does_not_go_keeps_nobody_from_claiming(
         assert (await hall.call("access.check", {"permission": "*"}, as_=ada)).is_allowed
 
     await serve(tmp_path / "hall", monkeypatch, story)
+
+
+@pytest.mark.requirement("R3")
+@pytest.mark.parametrize("named", ["", "https://hall.example"])
+async def test_operator_is_shown_the_issuer_that_stands_in_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    async def story(hall: OpenHall, shown: str) -> None:
+        ada = await hall.member("ada")
+        claims = msgspec.json.decode(base64.urlsafe_b64decode(ada.token.split(".")[1] + "=="))
+        assert claims["iss"] == claims["aud"]
+        assert claims["iss"] == named or not named
+        assert f"  issuer       {claims['iss']}\n  audience     the same" in shown
+
+    await serve(tmp_path / "hall", monkeypatch, story, issuer=named)

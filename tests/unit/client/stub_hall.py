@@ -138,6 +138,7 @@ class StubHall:
         self.replies = list(replies)
         self.script = script
         self.requests: list[httpx.Request] = []
+        self.sign_ins: list[Any] = []
         self.documents = 0
         self.generation = 0
         self.now_ms = 0
@@ -153,7 +154,8 @@ class StubHall:
                 if request.headers.get("if-none-match") == '"v1"':
                     return httpx.Response(304)
                 return httpx.Response(200, json=DOCUMENT, headers={"etag": '"v1"'})
-            case "/v1/identity.open_session":
+            case "/v1/identity.open_session" | "/v1/identity.register_guest":
+                self.sign_ins.append(json.loads(request.content))
                 self.generation = 1
                 return httpx.Response(200, json=tokens(now_ms=self.now_ms))
         self.requests.append(request)

@@ -11,6 +11,7 @@ import pytest
 
 from moothall.client import Wallet
 from moothall.client.cli.main import run
+from moothall.client.cli.render import format_time
 from moothall.client.wallet import Server
 from tests.unit.client.stub_hall import URL, ManualTime, Reply, StubHall, problem
 
@@ -175,6 +176,17 @@ def test_exit_codes_are_documented() -> None:
     text = page.read_text(encoding="utf-8")
     for code, number in CODES[:-1]:
         assert f"| {number} | `{code}`" in text
+
+
+def test_facts_of_a_refusal_are_told_as_people_read_them(
+    moothall: Run, hall: StubHall, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = {"begins_at_ms": 1_795_253_929_379, "servers": ["a", "b"], "count_max": 3}
+    hall.replies = [problem("failed_precondition", status=409, retryable=False, **facts)]
+    assert moothall("rank", "get", "7") == 16
+    lines = [line.strip() for line in capsys.readouterr().err.splitlines()]
+    assert f"begins_at_ms: {format_time(1_795_253_929_379)}" in lines
+    assert {"servers: a, b", "count_max: 3"} <= set(lines)
 
 
 def test_unreachable_hall(moothall: Run, hall: StubHall) -> None:

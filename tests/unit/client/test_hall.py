@@ -299,10 +299,23 @@ async def test_session_shows_no_token() -> None:
     assert "access-1" not in repr(session)
 
 
+async def test_session_carries_a_label_of_the_device_if_one_is_given() -> None:
+    hall, ann = StubHall(), {"name": "ann", "password": "secret"}
+    async with connect(hall) as client:
+        await client.sign_in("ann", "secret")
+        await client.sign_in("ann", "secret", device="ann-laptop (Linux)")
+        await client.sign_in_guest()
+        await client.sign_in_guest(device="kiosk")
+    label = {"device": "ann-laptop (Linux)"}
+    assert hall.sign_ins == [ann, {**ann, **label}, {}, {"device": "kiosk"}]
+
+
 def test_synchronous_face() -> None:
     hall = StubHall()
     with SyncHall(URL, world=ManualTime().world(hall)) as client:
-        client.sign_in("ann", "secret")
+        client.sign_in_guest(device="kiosk")
+        client.sign_in("ann", "secret", device="till")
+        assert [asked["device"] for asked in hall.sign_ins] == ["kiosk", "till"]
         assert client.leaderboards.get_rank(board_id="7") == {"ok": True}
         assert client.session is not None
     assert hall.headers("authorization") == ["Bearer access-1"]

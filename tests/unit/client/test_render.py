@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 from rich.cells import cell_len
 
-from moothall.client.cli.render import print_result
+from moothall.client.cli.render import format_time, print_result
 
 NOON_MS = 1_767_268_800_000
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -175,6 +175,23 @@ def test_rows_become_blocks_where_not_even_ids_fit(show: Show) -> None:
     ]
     assert shown.lines.count("") == 2
     assert shown.told == ""
+
+
+def test_object_within_an_object_stands_below_its_name(show: Show) -> None:
+    invitation = {"invitation_id": make_id(1), "expires_at_ms": NOON_MS, "revoked_at_ms": None}
+    shown = show({"invitation": invitation, "code": "gp37-nvpg", "more": {}}, columns=80)
+    assert shown.lines == [
+        "invitation:",
+        f"  invitation_id: {make_id(1)}",
+        f"  expires_at_ms: {format_time(NOON_MS)}",
+        "code:       gp37-nvpg",
+        "more:       {}",
+    ]
+
+
+def test_moment_that_has_not_been_is_no_year_1970(show: Show) -> None:
+    shown = show({"head_count": 0, "head_at_ms": 0}, columns=80)
+    assert shown.lines == ["head_count: 0", "head_at_ms: never"]
 
 
 def test_long_texts_fold(show: Show) -> None:

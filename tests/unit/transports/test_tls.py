@@ -3,6 +3,7 @@ import ipaddress
 import ssl
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from moothall.core.errors import ConfigurationError
+from moothall.transports import tls
 from moothall.transports.tls import CertificateFiles, ServerTls, ensure_certificate, fingerprint
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -81,8 +83,34 @@ def test_a_damaged_one_is_told_and_left_alone(
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="cannot write the certificate"):
+    with pytest.raises(ConfigurationError, match="cannot write the certificate") as told:
         ensure_certificate(tmp_path / "nowhere" / "tls", [], NOW)
+    assert str(tmp_path / "nowhere" / "tls") in str(told.value)
+    assert f"make the folder {tmp_path / 'nowhere'}, or name another one" in str(told.value)
+
+
+def test_something_else_in_its_place_is_told_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "tls").write_text("mine")
+    with pytest.raises(ConfigurationError, match=r"Not a directory; .* move .*tls away"):
+        ensure_certificate(tmp_path / "tls", [], NOW)
+    assert [path.name for path in tmp_path.iterdir()] == ["tls"], "no draft is left"
+    assert (tmp_path / "tls").read_text() == "mine"
+
+
+def test_a_start_that_comes_second_takes_the_certificate_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = tls.make_certificate
+
+    def make_late(*arguments: Any) -> tuple[bytes, bytes]:
+        monkeypatch.setattr(tls, "make_certificate", make)
+        ensure_certificate(tmp_path / "tls", [], NOW)
+        return make(*arguments)
+
+    monkeypatch.setattr(tls, "make_certificate", make_late)
+    files = ensure_certificate(tmp_path / "tls", [], NOW)
+    ServerTls(files)
+    assert [path.name for path in tmp_path.iterdir()] == ["tls"]
 
 
 def test_tls_is_1_3_at_least_and_shows_the_pinned_certificate(tmp_path: Path) -> None:

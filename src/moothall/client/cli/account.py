@@ -8,6 +8,7 @@ from moothall.client.cli.groups import LocalCommand
 from moothall.client.cli.render import print_result, say
 from moothall.client.cli.state import State, is_interactive, state_of
 from moothall.client.cli.text import neutralise
+from moothall.client.device import LABEL_LENGTH_MAX, describe_device, is_device_label
 from moothall.client.errors import CallError, ClientError, HallUnreachableError
 from moothall.client.retry import Effect
 from moothall.client.store import Session
@@ -25,13 +26,13 @@ def account_commands() -> list[click.Command]:
     return [
         LocalCommand(
             "register",
-            params=[_name(), _invitation(), _contact(), _stdin()],
+            params=[_name(), _invitation(), _contact(), _device(), _stdin()],
             callback=_register,
             help="Make an account at the hall and sign in. Asks for what the hall needs.",
         ),
         LocalCommand(
             "login",
-            params=[_name(is_required=False), _guest(), _stdin()],
+            params=[_name(is_required=False), _guest(), _device(), _stdin()],
             callback=_login,
             help="Sign in. The session stays open until logout. An open hall offers an account"
             " to whoever it does not know.",
@@ -68,7 +69,30 @@ def _guest() -> click.Option:
     return click.Option(["--guest"], is_flag=True, help=text)
 
 
-def _register(*, name: str, invitation: bool, contact: str, password_stdin: bool) -> None:
+def _device() -> click.Option:
+    text = (
+        "What this machine is called in `moothall session list`, at most"
+        f" {LABEL_LENGTH_MAX} characters; empty: nothing.  [default: its name and system]"
+    )
+    return click.Option(
+        ["--device"], metavar="LABEL", default=None, callback=_choose_device, help=text
+    )
+
+
+def _choose_device(_context: click.Context, _option: click.Parameter, label: str | None) -> str:
+    """Return the label for a new session; refuse one before anything is asked for."""
+    if label is None:
+        return describe_device()
+    if not is_device_label(label):
+        raise click.BadParameter(
+            f"a label has at most {LABEL_LENGTH_MAX} printable characters, on one line"
+        )
+    return label
+
+
+def _register(
+    *, name: str, invitation: bool, contact: str, device: str, password_stdin: bool
+) -> None:
     state = state_of(click.get_current_context())
     state.server()  # First: nobody should think of a password for nothing.
     needed = state.run(state.hall().get_registration(name))
@@ -77,7 +101,7 @@ def _register(*, name: str, invitation: bool, contact: str, password_stdin: bool
         state.run(state.hall().register(name, "-"))
     needs = {*needed["needs"], *(["invitation"] if invitation else [])}
     proofs = _read_proofs(state, needs, contact, from_stdin=password_stdin)
-    _join(state, name, proofs, from_stdin=password_stdin)
+    _join(state, name, proofs, device, from_stdin=password_stdin)
 
 
 def _read_proofs(
@@ -105,29 +129,31 @@ def _read_proofs(
     return proofs
 
 
-def _join(state: State, name: str, proofs: dict[str, str], *, from_stdin: bool) -> None:
+def _join(
+    state: State, name: str, proofs: dict[str, str], device: str, *, from_stdin: bool
+) -> None:
     """Make the account and sign in."""
     password = read_secret("password", from_stdin=from_stdin, is_new=True)
     state.run(state.hall().register(name, password, **proofs))
-    _open(state, name, password)
+    _open(state, name, password, device)
 
 
-def _login(*, name: str | None, guest: bool, password_stdin: bool) -> None:
+def _login(*, name: str | None, guest: bool, device: str, password_stdin: bool) -> None:
     state = state_of(click.get_current_context())
     server, _ = state.server()
     if guest == (name is not None):
         raise click.UsageError("give a name, or --guest")
     if name is None:
-        _print_session(state, state.run(state.hall().sign_in_guest()))
+        _print_session(state, state.run(state.hall().sign_in_guest(device=device)))
         return
     may_ask = is_interactive() and not password_stdin
     if (may_ask or state.settings.yes) and _is_free(state, name):
         confirm(state, f"{server} has no member {neutralise(name)}. Make an account?")
-        _join(state, name, {}, from_stdin=password_stdin)
+        _join(state, name, {}, device, from_stdin=password_stdin)
         return
     password = read_secret("password", from_stdin=password_stdin)
     try:
-        _open(state, name, password)
+        _open(state, name, password, device)
     except CallError as error:
         if error.error_name == "wrong_credentials" and not error.remedy:
             error.remedy = _how_to_join(state)
@@ -151,8 +177,8 @@ def _how_to_join(state: State) -> str:
     return f"or, if you are new here: {_HOW_TO_JOIN[mode]}"
 
 
-def _open(state: State, name: str, password: str) -> None:
-    session = state.run(state.hall().sign_in(name, password))
+def _open(state: State, name: str, password: str, device: str) -> None:
+    session = state.run(state.hall().sign_in(name, password, device=device))
     _print_session(state, session)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from moothall.client.cli.render import say
+from moothall.client.cli.render import say, show_value
 from moothall.client.cli.text import neutralise_json
 from moothall.client.errors import CallError, ClientError
 from moothall.core.codes import Code
@@ -51,7 +51,7 @@ def _lines(error: ClientError, problem: Problem) -> list[str]:
     if remedy := _remedy_for(problem) or error.remedy:
         lines.append(remedy)
     facts = {name: value for name, value in problem.details.items() if name not in _SAID_OTHERWISE}
-    lines.extend(f"{name}: {value}" for name, value in facts.items())
+    lines.extend(f"{name}: {show_value(name, value)}" for name, value in facts.items())
     if isinstance(error, CallError):
         request = f", request {problem.request_id}" if problem.request_id else ""
         lines.append(f"({problem.name}, {problem.code}{request})")

@@ -72,7 +72,7 @@ def print_result(result: Any, *, as_json: bool) -> None:
         case Mapping():
             _print_object(result)
         case _:
-            sys.stdout.write(f"{_cell('', result)}\n")
+            sys.stdout.write(f"{show_value('', result)}\n")
 
 
 def print_json(result: Any) -> None:
@@ -98,12 +98,15 @@ def _print_object(result: Mapping[str, Any]) -> None:
         _print_rows(rows)
 
 
-def _print_values(values: Mapping[str, Any]) -> None:
+def _print_values(values: Mapping[str, Any], indent: str = "") -> None:
     width = max((len(neutralise(name)) for name in values), default=0) + 1
     for name, value in values.items():
-        if value is not None:
-            label = f"{neutralise(name)}:"
-            sys.stdout.write(f"{label:<{width}} {_cell(name, value)}\n")
+        label = f"{neutralise(name)}:"
+        if isinstance(value, Mapping) and value:
+            sys.stdout.write(f"{indent}{label}\n")
+            _print_values(value, indent + _GAP)
+        elif value is not None:
+            sys.stdout.write(f"{indent}{label:<{width}} {show_value(name, value)}\n")
 
 
 def _is_rows(value: Any) -> bool:
@@ -116,7 +119,7 @@ def _print_rows(rows: Sequence[Any]) -> None:
         return
     if not _is_rows(rows):
         for row in rows:
-            sys.stdout.write(f"{_cell('', row)}\n")
+            sys.stdout.write(f"{show_value('', row)}\n")
         return
     from rich.console import Console  # noqa: PLC0415 - heavy
     from rich.text import Text  # noqa: PLC0415
@@ -155,7 +158,7 @@ def _tell_left_out(columns: Sequence[_Column]) -> None:
 def _column(name: str, values: Sequence[Any]) -> _Column:
     from rich.cells import cell_len  # noqa: PLC0415 - heavy
 
-    texts = (neutralise(name), *(_cell(name, value) for value in values))
+    texts = (neutralise(name), *(show_value(name, value) for value in values))
     is_number = all(
         isinstance(value, (int, float, type(None))) and not isinstance(value, bool)
         for value in values
@@ -257,12 +260,15 @@ def _fold(text: str, width: int) -> list[str]:
     return lines
 
 
-def _cell(name: str, value: Any) -> str:
+def show_value(name: str, value: Any) -> str:
+    """Return one value as people read it; its name tells whether it is a moment."""
     match value:
         case None:
             text = ""
         case bool():
             text = "yes" if value else "no"
+        case 0 if name.endswith(_TIME_SUFFIX):
+            text = "never"
         case int() if name.endswith(_TIME_SUFFIX) or name == "now_ms":
             text = format_time(value)
         case int() | float():

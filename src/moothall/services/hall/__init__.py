@@ -1,5 +1,13 @@
-"""The house itself: whether it is there."""
+"""The house itself: whether it is there, who is connected, and stopping it."""
 
-from moothall.action import Service
+from moothall.action import Role, Service
 
-SERVICE = Service()
+SERVICE = Service(
+    roles=(
+        Role(
+            "operator",
+            ("connections:read", "connections:close", "hall:shutdown"),
+            "Sees and closes connections, and stops the hall.",
+        ),
+    )
+)

@@ -89,7 +89,7 @@ class NotByThisWayError(ActionError):
 
 
 class AccountLockedError(ActionError):
-    """Too many wrong passwords: no password is looked at for ``details.retry_after_ms``."""
+    """Too many wrong passwords in a row: none is looked at until the lock ends."""
 
     # Not `unauthenticated`: a client would ask for another password. Not
     # `resource_exhausted`: it counts as retryable, and a program would go on trying by itself.

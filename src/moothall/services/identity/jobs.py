@@ -1,13 +1,18 @@
 """Housekeeping of the identity room."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 
 from moothall.action import Context, job
 from moothall.core.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from moothall.services.identity.actions.connections import end_idle_session
 from moothall.services.identity.actions.keys import end_key, make_key
-from moothall.services.identity.actions.personal import finish_erasing
+from moothall.services.identity.actions.personal import bury, finish_erasing
 from moothall.services.identity.actions.recovery import send_code
-from moothall.services.identity.model import KeySettings, SessionSettings
+from moothall.services.identity.adapters.activity import SessionActivity
+from moothall.services.identity.errors import MemberNeededError, NotAGuestError
+from moothall.services.identity.model import KeySettings, RegistrationSettings, SessionSettings
 from moothall.services.identity.rules.keys import choose_retired, is_rotation_due
 from moothall.services.identity.rules.registration import INVITATION_KEPT_DAYS
 from moothall.services.identity.store import (
@@ -40,6 +45,13 @@ async def sweep_sessions(ctx: Context) -> None:
 
     while await ctx.write(delete, outcome=None) == CHUNK_ROWS:
         pass  # each step is a transaction of its own, so calls pass between two
+
+
+@job(every_ms=SECOND_MS)
+async def end_idle_sessions(ctx: Context) -> None:
+    """Sign out who did nothing for ``sessions.idle_timeout_ms``; their connections are told."""
+    for session_id in ctx.use(SessionActivity).list_idle(CHUNK_ROWS):
+        await ctx.write(partial(end_idle_session, session_id=session_id))
 
 
 @job(every_ms=MINUTE_MS)
@@ -98,6 +110,36 @@ async def finish_removals(ctx: Context) -> None:
     if failed:
         msg = f"{len(failed)} removed members could not be erased"
         raise ExceptionGroup(msg, failed)
+
+
+@job(every_ms=HOUR_MS)
+async def remove_idle_guests(ctx: Context) -> None:
+    """Remove guests whose session was over ``registration.guest_kept_ms`` ago.
+
+    They are removed as by ``guest remove``, one in a step; ``finish_removals`` does the rest.
+    Somebody whom the hall cannot do without stays, and keeps nobody else waiting.
+    """
+    before_ms = ctx.now_ms - ctx.use(RegistrationSettings).guest_kept_ms
+    after = (0, "")
+
+    async def list_some(step: Context) -> list[tuple[int, str]]:
+        return await removal.list_idle_guests(step.tx, before_ms, after, MEMBERS_AT_ONCE)
+
+    while guests := await ctx.read(list_some):
+        for after in guests:
+            await _remove_idle_guest(ctx, after[1], before_ms)
+
+
+async def _remove_idle_guest(ctx: Context, member_id: str, before_ms: int) -> None:
+    """Remove one guest, unless something has changed since they were listed."""
+
+    async def remove(step: Context) -> None:
+        if not await removal.is_idle_guest(step.tx, member_id, before_ms):
+            raise NotAGuestError
+        await bury(step, member_id)
+
+    with suppress(MemberNeededError, NotAGuestError):
+        await ctx.write(remove)
 
 
 @job(every_ms=HOUR_MS)

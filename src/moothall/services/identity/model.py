@@ -124,6 +124,9 @@ class SessionSettings(RoomSettings):
     idle_ms: Annotated[int, Meta(ge=HOUR_MS, le=3_650 * DAY_MS)] = 14 * DAY_MS
     """How long a session lives that nobody renews, in milliseconds; a change acts on a session
     when it is renewed next."""
+    idle_timeout_ms: Annotated[int, Meta(ge=0, le=365 * DAY_MS)] = 0
+    """A session in which nothing was done for so long ends, in milliseconds; 0 is never. What a
+    client does by itself (heartbeats, renewals, following feeds) counts for nothing."""
     per_member_max: Annotated[int, Meta(ge=1, le=500)] = 32
     """Sessions that one member may have open; one more ends the oldest."""
     per_hall_max: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_000_000
@@ -203,6 +206,13 @@ class LockoutSettings(RoomSettings):
     unknown_names_max: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
     """Names that nobody has and whose wrong passwords are counted alike (about 150 bytes each);
     one more makes room by forgetting the oldest that is not locked."""
+    waiting_per_account_max: Annotated[int, Meta(ge=0, le=1_000)] = 32
+    """Sign-ins of one account that wait while as many passwords as may be wrong are being looked
+    at; one more is told that the account is locked."""
+    waiting_max: Annotated[int, Meta(ge=0, le=100_000)] = 1_000
+    """Sign-ins that wait so in all."""
+    wait_ms_max: Annotated[int, Meta(ge=0, le=30_000)] = 5_000
+    """How long a sign-in waits so, in milliseconds."""
 
 
 class PasswordSettings(RoomSettings):
@@ -283,6 +293,10 @@ class RegistrationSettings(RoomSettings):
     may, for others."""
     guests: bool = False
     """Whether anybody may come in as a guest, without name and password."""
+    guest_kept_ms: Annotated[int, Meta(ge=HOUR_MS, le=3_650 * DAY_MS)] = 30 * DAY_MS
+    """How long a guest's account is kept after its session ended or lapsed, in milliseconds, but
+    at least until that is swept (``sessions.swept_after_ms``). Then it is removed, because nobody
+    can sign in to it any more."""
     accounts_per_source_hour_max: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 100
     """Accounts, and as many guests, that one client address (a /64 network of IPv6) may make
     within an hour of the clock."""

@@ -13,7 +13,14 @@ _HOLDINGS = (
         table="identity_member",
         owner="member_id",
         key=("member_id",),
-        columns=("member_id", "name", "created_at_ms", "is_guest", "password_version"),
+        columns=(
+            "member_id",
+            "name",
+            "created_at_ms",
+            "is_guest",
+            "idle_since_ms",
+            "password_version",
+        ),
         fate="keep",
     ),
     Holding(

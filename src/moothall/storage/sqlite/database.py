@@ -4,6 +4,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+import apsw
+
+from moothall.core.errors import ConfigurationError
 from moothall.ports.database import Transaction
 from moothall.storage.sqlite.bounds import SqliteBounds
 from moothall.storage.sqlite.checkpoint import Checkpointer
@@ -51,8 +54,11 @@ class SqliteDatabase:
         connection = open_writer(path, vfs)
         try:
             reader = Reader(path, bounds, vfs)
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            if isinstance(error, apsw.Error):
+                msg = f"{path}: cannot be opened as a database: {error}"
+                raise ConfigurationError(msg) from error
             raise
         writer = Writer(connection, bounds, on_sync_failure=on_sync_failure)
         return cls(writer, reader, Checkpointer(path, writer, reader, bounds, vfs))

@@ -18,7 +18,14 @@ from moothall.core.errors import (
     InvalidArgumentError,
 )
 from moothall.transports.http.bounds import HttpBounds
+from moothall.transports.http.origins import (
+    Origins,
+    check_origin,
+    preflight_headers,
+    reading_headers,
+)
 from moothall.transports.http.protocol import (
+    CALL_PREFIX,
     PATHS,
     Answer,
     Head,
@@ -28,8 +35,10 @@ from moothall.transports.http.protocol import (
     answer_error,
     answer_reply,
     check_body_size,
+    find_header,
     read_head,
 )
+from moothall.transports.proxies import Networks, find_source
 
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -37,6 +46,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
 
+_DOCUMENTS = frozenset({b"/healthz", b"/openapi.json", b"/.well-known/jwks.json"})
 _READING = ["GET", "HEAD"]
 _CLOSE = (b"connection", b"close")
 _HEALTHY = b'{"status":"ok"}'
@@ -57,6 +67,8 @@ class HttpApplication:
         jwks: Callable[[], bytes],
         make_request_id: Callable[[], str],
         bounds: HttpBounds,
+        origins: Origins = frozenset(),
+        trusted_proxies: Networks = (),
     ) -> None:
         """See :class:`~moothall.transports.http.server.HttpDoor`."""
         self._answer = answer
@@ -67,6 +79,8 @@ class HttpApplication:
         self._body_size_bytes_max = bounds.body_size_bytes_max
         self._body_timeout_s = bounds.body_timeout_ms / 1_000
         self._body_timeout_ms = bounds.body_timeout_ms
+        self._origins = origins
+        self._trusted_proxies = trusted_proxies
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens."""
@@ -74,18 +88,13 @@ class HttpApplication:
         try:
             head = read_head(scope, self._body_size_bytes_max)
             body_left = head.body_size_bytes != 0
-            if head.action is None:
+            if head.is_preflight:
+                answer = self._preflight(scope, head)
+            elif head.action is None:
                 answer = self._document(scope, head)
             else:
-                message = await receive()
-                if message["type"] == "http.request" and not message["more_body"]:
-                    body: bytes = message["body"]
-                else:
-                    body = await self._read_rest(message, receive)
-                # What came in chunks was not measured yet.
-                check_body_size(len(body), self._body_size_bytes_max)
+                call = await self._read_call(scope, head, head.action, receive)
                 body_left = False
-                call = Call(head.action, body, scope["client"][0], head.token, head.idempotency_key)
                 reply = await self._answer(call)
                 answer = answer_reply(reply, had_token=head.token is not None)
         except ActionError as error:
@@ -99,6 +108,10 @@ class HttpApplication:
         except Exception:  # noqa: BLE001 - a bug here is answered and logged as any other
             answer = self.refuse(InternalError())
             _log.exception("a request failed outside the pipeline", extra=_named(answer))
+        if self._origins:
+            # A document is kept for the next request, so its headers are not to be changed.
+            more = reading_headers(find_header(scope, b"origin"), self._origins)
+            answer = answer._replace(headers=[*answer.headers, *more])
         if body_left:
             # What is left of the request cannot be told from the next one.
             answer.headers.append(_CLOSE)
@@ -110,6 +123,34 @@ class HttpApplication:
     def refuse(self, error: ActionError) -> Answer:
         """Return the answer to a request that the door itself refuses."""
         return answer_error(error, self._make_request_id())
+
+    async def _read_call(
+        self, scope: Mapping[str, Any], head: Head, action: str, receive: Receive
+    ) -> Call:
+        """Return a call once its body is whole and nothing speaks against who sends it."""
+        if head.origin is not None:
+            self._check_origin(scope, head.origin)
+        source = self._source_of(scope)
+        message = await receive()
+        if message["type"] == "http.request" and not message["more_body"]:
+            body: bytes = message["body"]
+        else:
+            body = await self._read_rest(message, receive)
+        # What came in chunks was not measured yet.
+        check_body_size(len(body), self._body_size_bytes_max)
+        return Call(action, body, source, head.token, head.idempotency_key, head.deadline_ms)
+
+    def _check_origin(self, scope: Mapping[str, Any], origin: str) -> None:
+        host, is_tls = find_header(scope, b"host"), scope["scheme"] == "https"
+        check_origin(origin, host, is_tls=is_tls, origins=self._origins)
+
+    def _source_of(self, scope: Mapping[str, Any]) -> str:
+        """Return the client's address: the peer's, or whose a trusted proxy says."""
+        peer: str = scope["client"][0]
+        if not scope["state"]["is_proxy"]:
+            return peer
+        values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        return find_source(peer, values, self._trusted_proxies)
 
     async def _read_rest(self, message: Message, receive: Receive) -> bytes:
         """Return the whole body, of which ``message`` is the first piece."""
@@ -128,6 +169,23 @@ class HttpApplication:
             reason = f"the body did not arrive within {self._body_timeout_ms} ms; nothing was done"
             raise DeadlineExceededError(reason) from None
 
+    def _preflight(self, scope: Mapping[str, Any], head: Head) -> Answer:
+        """Tell a browser what the pages of an origin may send.
+
+        Raises:
+            PathNotFoundError: There is nothing at this path.
+            InvalidArgumentError: The request has a body.
+            PermissionDeniedError: Nothing; the origin is not listed.
+        """
+        path = scope["raw_path"]
+        if path not in _DOCUMENTS and not path.startswith(CALL_PREFIX):
+            raise PathNotFoundError("there is nothing at this path", paths=PATHS)
+        if head.body_size_bytes != 0:
+            raise InvalidArgumentError("body", "a preflight has no body")
+        assert head.origin is not None
+        self._check_origin(scope, head.origin)
+        return Answer(204, preflight_headers(), b"")
+
     def _document(self, scope: Mapping[str, Any], head: Head) -> Answer:
         """Return one of the documents.
 
@@ -137,7 +195,7 @@ class HttpApplication:
             InvalidArgumentError: The request has a body.
         """
         path = scope["raw_path"]
-        if path not in {b"/healthz", b"/openapi.json", b"/.well-known/jwks.json"}:
+        if path not in _DOCUMENTS:
             raise PathNotFoundError("there is nothing at this path", paths=PATHS)
         if scope["method"] not in _READING:
             raise MethodNotAllowedError("documents are only read", allow=_READING)

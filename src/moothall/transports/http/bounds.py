@@ -25,7 +25,7 @@ class HttpBounds:
         stop_timeout_ms: How long running requests may take when the door stops.
         connections_max: Open connections, counted before the TLS handshake.
         connections_per_source_max: The same for one source: an IPv4 address, or a /64 network
-            of IPv6, because one client has a whole one.
+            of IPv6, because one client has a whole one. Trusted proxies are not held to it.
         pipelined_requests_max: Requests of one connection that wait for the one before.
         backlog_max: Connections that the system holds until they are accepted.
     """

@@ -21,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from moothall.core.errors import ActionError, DeadlineExceededError, InvalidArgumentError
-from moothall.transports.http.admission import Seat
+from moothall.transports.admission import Seat
 from moothall.transports.http.bounds import HttpBounds
 from moothall.transports.http.cycle import HttpCycle
 from moothall.transports.http.protocol import (
@@ -58,7 +58,8 @@ class HttpConnection(HttpToolsProtocol):
         refuse: Callable[[ActionError], Answer],
     ) -> None:
         """Take the seat that was admitted; ``refuse`` makes answers to what is no request."""
-        super().__init__(config, state, {}, asyncio.get_running_loop())
+        about_peer = {"is_proxy": seat.is_proxy}
+        super().__init__(config, state, about_peer, asyncio.get_running_loop())
         self._seat = seat
         self._bounds = bounds
         self._make_refusal = refuse
@@ -193,6 +194,7 @@ class HttpConnection(HttpToolsProtocol):
             "http_version": version,
             "server": self.server,
             "client": self.client,
+            "state": self.app_state,
             "scheme": self.scheme or "https",
             "method": self.parser.get_method().decode("ascii"),
             "root_path": "",

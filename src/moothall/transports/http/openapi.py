@@ -16,6 +16,7 @@ from moothall.action.declare import Action, Effect
 from moothall.action.limiter import PerActor
 from moothall.core.codes import HTTP_STATUS
 from moothall.core.errors import FRAMEWORK_ERRORS, ActionError, Problem
+from moothall.transports.http.protocol import DEADLINE_MS_MAX
 
 _REF = "#/components/schemas/{name}"
 _JSON = "application/json"
@@ -48,7 +49,7 @@ def build_openapi(actions: Iterable[Action[Any, Any]]) -> bytes:
         "paths": paths,
         "components": {
             "schemas": dict(sorted(components.items())),
-            "parameters": {"IdempotencyKey": _idempotency_key()},
+            "parameters": {"DeadlineMs": _deadline_ms(), "IdempotencyKey": _idempotency_key()},
             "responses": {
                 _shared_name(status): _problem_response(errors)
                 for status, errors in sorted(_by_status(FRAMEWORK_ERRORS).items())
@@ -96,6 +97,7 @@ def _operation(
         "summary": action.summary,
         "description": action.description,
         "security": [{"bearer": []}] if isinstance(action.access, Signed) else [],
+        "parameters": [{"$ref": "#/components/parameters/DeadlineMs"}],
         "requestBody": {
             "required": any(field.required for field in fields),
             "content": {_JSON: {"schema": request}},
@@ -107,7 +109,7 @@ def _operation(
         "x-moothall": _extension(action),
     }
     if action.effect is Effect.WRITE and isinstance(action.access, Signed):
-        operation["parameters"] = [{"$ref": "#/components/parameters/IdempotencyKey"}]
+        operation["parameters"].append({"$ref": "#/components/parameters/IdempotencyKey"})
     return operation
 
 
@@ -177,6 +179,20 @@ def _idempotency_key() -> dict[str, Any]:
             " 24 hours answers the same again and changes nothing."
         ),
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    }
+
+
+def _deadline_ms() -> dict[str, Any]:
+    return {
+        "name": "Deadline-Ms",
+        "in": "header",
+        "required": False,
+        "description": (
+            "How long the client waits for the answer, in milliseconds. A call of several steps"
+            " (effect flow) is given up then and answers deadline_exceeded; a read or a write"
+            " has its own bounds."
+        ),
+        "schema": {"type": "integer", "minimum": 1, "maximum": DEADLINE_MS_MAX},
     }
 
 

@@ -19,6 +19,8 @@ from moothall.core.errors import ActionError, InvalidArgumentError, Problem, Una
 CALL_PREFIX = b"/v1/"
 ACTION_SIZE_BYTES_MAX = 128
 KEY_SIZE_BYTES_MAX = 255
+DEADLINE_MS_MAX = 600_000
+PREFLIGHT_HEADER = b"access-control-request-method"
 STATUS_METHOD_NOT_ALLOWED = 405
 
 PATHS = ["/v1/<room>.<action>", "/openapi.json", "/.well-known/jwks.json", "/healthz"]
@@ -41,9 +43,12 @@ _SENT_ONCE = frozenset(
         b"content-encoding",
         b"content-length",
         b"content-type",
+        b"deadline-ms",
         b"host",
         b"idempotency-key",
+        b"origin",
         b"transfer-encoding",
+        PREFLIGHT_HEADER,
     }
 )
 """Headers with a meaning here; a second one of a kind is an attack or a mistake."""
@@ -70,6 +75,11 @@ class Head(NamedTuple):
     idempotency_key: str | None
     body_size_bytes: int | None
     """Declared size of the body, or None where it comes in chunks."""
+    deadline_ms: int | None = None
+    origin: str | None = None
+    """Where the page came from that sends this; None if no page does."""
+    is_preflight: bool = False
+    """Whether a browser asks what a page may send here (Fetch, CORS preflight)."""
 
 
 class Answer(NamedTuple):
@@ -104,8 +114,11 @@ def read_head(scope: Mapping[str, Any], body_size_bytes_max: int) -> Head:
         raise InvalidArgumentError("Host", "the header is missing", "name the host")
     size_bytes = _body_size(seen, scope["http_version"], body_size_bytes_max)
     path: bytes = scope["raw_path"]
+    origin = seen[b"origin"].decode("latin-1") if b"origin" in seen else None
+    if origin is not None and PREFLIGHT_HEADER in seen and scope["method"] == "OPTIONS":
+        return Head(None, None, None, size_bytes, origin=origin, is_preflight=True)
     if not path.startswith(CALL_PREFIX):
-        return Head(None, None, None, size_bytes)
+        return Head(None, None, None, size_bytes, origin=origin)
     action = _action_of(path)
     if scope["method"] != "POST":
         raise MethodNotAllowedError("actions are called with POST", allow=["POST"])
@@ -122,7 +135,18 @@ def read_head(scope: Mapping[str, Any], body_size_bytes_max: int) -> Head:
         _token_of(seen[b"authorization"]) if b"authorization" in seen else None,
         _key_of(seen[b"idempotency-key"]) if b"idempotency-key" in seen else None,
         size_bytes,
+        _deadline_of(seen[b"deadline-ms"]) if b"deadline-ms" in seen else None,
+        origin,
     )
+
+
+def find_header(scope: Mapping[str, Any], wanted: bytes) -> str:
+    """Return the first header of a name, or nothing."""
+    for name, value in scope["headers"]:
+        if name == wanted:
+            text: str = value.decode("latin-1")
+            return text
+    return ""
 
 
 def check_body_size(size_bytes: int, size_bytes_max: int) -> None:
@@ -215,6 +239,18 @@ def _key_of(value: bytes) -> str:
             "send a UUID",
         )
     return value.decode("ascii")
+
+
+def _deadline_of(value: bytes) -> int:
+    """Return the time that a client gives its call, in milliseconds."""
+    is_number = value.isdigit() and len(value) <= len(str(DEADLINE_MS_MAX))
+    if not is_number or not 1 <= int(value) <= DEADLINE_MS_MAX:
+        raise InvalidArgumentError(
+            "Deadline-Ms",
+            f"the deadline is a whole number of milliseconds from 1 to {DEADLINE_MS_MAX}",
+            "leave it out to have the action's own",
+        )
+    return int(value)
 
 
 def head_too_large(size_bytes_max: int) -> ActionError:

@@ -7,11 +7,12 @@ import threading
 import pytest
 from argon2 import PasswordHasher as Argon2
 from argon2 import extract_parameters
+from argon2.exceptions import VerifyMismatchError
 from argon2.low_level import Type
 
 from moothall.action import Resources
 from moothall.core.errors import OverloadedError
-from moothall.services.identity.adapters.hashing import HASHES_WAITING_MAX, Argon2Pool
+from moothall.services.identity.adapters.hashing import HASHES_WAITING_MAX, NOBODY, Argon2Pool
 from moothall.services.identity.adapters.keys import SealedKeyRing
 from moothall.services.identity.adapters.sessions import EndedSessions, RefreshSeal
 from moothall.services.identity.rules.sessions import RefreshToken
@@ -43,6 +44,13 @@ async def test_right_password_is_known_and_all_else_is_not(pool: Argon2Pool) -> 
     assert not await pool.verify(known, "correct horse")
     assert not await pool.verify(None, "the password of nobody")
     assert not await pool.verify("no hash at all", "correct horse")
+
+
+@pytest.mark.requirement("R6")
+async def test_where_there_is_no_hash_the_comparison_costs_the_same(pool: Argon2Pool) -> None:
+    assert extract_parameters(NOBODY) == extract_parameters(await pool.hash("correct horse"))
+    with pytest.raises(VerifyMismatchError):  # and no InvalidHashError, which costs nothing
+        Argon2().verify(NOBODY, "correct horse")
 
 
 @pytest.mark.requirement("R6")
@@ -154,8 +162,8 @@ def test_ended_sessions_are_swept_once_their_tokens_are_dead() -> None:
     clock = ManualClock()
     ended = EndedSessions(clock)
     for number in range(9_999):
-        ended.add(f"old{number}", clock.now_ms())
+        ended.add(f"old{number}", clock.now_ms(), "closed")
     clock.advance(2 * 3_600_000)
-    ended.add("new", clock.now_ms())
+    ended.add("new", clock.now_ms(), "closed")
     assert ended.has_ended("new")
     assert not ended.has_ended("old0")

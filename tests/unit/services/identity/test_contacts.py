@@ -425,3 +425,20 @@ async def test_codes_rest_nowhere(tmp_path: Path, letterbox: Letterbox) -> None:
 
 def read_all(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
+
+
+@pytest.mark.requirement("R10")
+async def test_guest_becomes_a_member_by_a_contact(tmp_path: Path, letterbox: Letterbox) -> None:
+    """A guest has no password to add a contact with, so the code is asked for as a newcomer."""
+    async with open_test_hall(tmp_path, tables=tables(letterbox, guests=True)) as hall:
+        opened = await hall.call("identity.register_guest")
+        guest = Visitor(opened.member_id, opened.name, opened.session_id, opened.access_token)
+        wanted = {"name": "alice", "new_password": PASSWORD, "contact": ALICE}
+        code = await ask(hall, letterbox)
+        refused = await outcome(hall, "become_member", guest, **wanted, code=another(code))
+        assert refused == "contact_code_refused"
+        assert await outcome(hall, "become_member", guest, **wanted, code=code) == "done"
+        back = await hall.sign_in("alice")
+        assert back.member_id == guest.member_id
+        listed = await hall.call("identity.list_contacts", as_=back)
+        assert [one.contact for one in listed.contacts] == [ALICE]

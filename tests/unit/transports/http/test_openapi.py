@@ -114,7 +114,10 @@ def test_each_action_has_its_operation(document: Any) -> None:
     assert operation["tags"] == ["leaderboards"]
     assert operation["summary"] == "Submit a score."
     assert operation["security"] == [{"bearer": []}]
-    assert operation["parameters"] == [{"$ref": "#/components/parameters/IdempotencyKey"}]
+    assert operation["parameters"] == [
+        {"$ref": "#/components/parameters/DeadlineMs"},
+        {"$ref": "#/components/parameters/IdempotencyKey"},
+    ]
     assert operation["requestBody"]["required"]
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
     assert schema == {"$ref": "#/components/schemas/SubmitScore"}
@@ -125,7 +128,7 @@ def test_each_action_has_its_operation(document: Any) -> None:
 def test_a_public_read_needs_neither_token_nor_key(document: Any) -> None:
     operation = document["paths"]["/v1/hall.ping"]["post"]
     assert operation["security"] == []
-    assert "parameters" not in operation
+    assert operation["parameters"] == [{"$ref": "#/components/parameters/DeadlineMs"}]
     assert not operation["requestBody"]["required"]
     assert "It shows that the hall is there." in operation["description"]
 

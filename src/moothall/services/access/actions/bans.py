@@ -16,6 +16,7 @@ from moothall.action import (
     Text,
     TimeMs,
     action,
+    next_cursor,
 )
 from moothall.core.errors import InvalidArgumentError
 from moothall.core.paths import ROOT
@@ -168,5 +169,5 @@ async def lift_ban(ctx: Context, request: LiftBan) -> BanView:
 async def list_bans(ctx: Context, request: ListBans) -> BanPage:
     """List bans that are not over, at a resource and below it, by pages."""
     found = await bans.list_bans_at(ctx.tx, request.at, ctx.now_ms, request.after, request.limit)
-    is_last = len(found) < request.limit
-    return BanPage(bans=found, next=None if is_last else (found[-1].at, found[-1].member_id))
+    after = next_cursor(found, request.limit, lambda last: (last.at, last.member_id))
+    return BanPage(bans=found, next=after)

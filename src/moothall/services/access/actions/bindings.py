@@ -16,6 +16,7 @@ from moothall.action import (
     Result,
     Signed,
     action,
+    next_cursor,
 )
 from moothall.core.paths import ROOT
 from moothall.services.access.actions.subjects import (
@@ -208,9 +209,8 @@ async def list_bindings(ctx: Context, request: ListBindings) -> BindingPage:
         found = await bindings.list_bindings_of(
             ctx.tx, subject, request.at, request.after, request.limit
         )
-    is_last = len(found) < request.limit
-    last = None if is_last else (found[-1].subject, found[-1].at, found[-1].role)
-    return BindingPage(bindings=found, next=last)
+    after = next_cursor(found, request.limit, lambda last: (last.subject, last.at, last.role))
+    return BindingPage(bindings=found, next=after)
 
 
 async def write_binding(ctx: Context, subject: str, role: str, at: str) -> Binding:

@@ -16,6 +16,7 @@ from moothall.action import (
     Slug,
     Text,
     action,
+    next_cursor,
 )
 from moothall.services.access.actions.subjects import (
     NameOrId,
@@ -255,8 +256,7 @@ async def remove_team_member(ctx: Context, request: RemoveTeamMember) -> TeamMem
 async def list_teams(ctx: Context, request: ListTeams) -> TeamPage:
     """List teams by name, by pages."""
     found = await teams.list_teams(ctx.tx, request.after, request.limit)
-    is_last = len(found) < request.limit
-    return TeamPage(teams=found, next=None if is_last else found[-1].team)
+    return TeamPage(teams=found, next=next_cursor(found, request.limit, lambda last: last.team))
 
 
 @action(
@@ -274,5 +274,5 @@ async def list_team_members(ctx: Context, request: ListTeamMembers) -> TeamMembe
     """
     await check_team_exists(ctx, request.team)
     found = await teams.list_members(ctx.tx, request.team, request.after, request.limit)
-    is_last = len(found) < request.limit
-    return TeamMemberPage(members=found, next=None if is_last else found[-1].member_id)
+    after = next_cursor(found, request.limit, lambda last: last.member_id)
+    return TeamMemberPage(members=found, next=after)

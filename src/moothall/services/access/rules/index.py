@@ -57,6 +57,8 @@ class BindingIndex:
     def __init__(self, now_ms: Callable[[], int]) -> None:
         """Begin with nothing granted to anybody; ``now_ms`` says when a ban is over."""
         self._now_ms = now_ms
+        self.version = 0
+        """Grows with each change, so that who remembers an answer knows when to ask again."""
         self._roles: dict[str, _Role] = {}
         self._shared: dict[str, _Places] = {EVERYONE: {}}
         self._holders: dict[str, _Holder] = {}
@@ -167,6 +169,7 @@ class BindingIndex:
 
     def define(self, role: str, permissions: Iterable[str]) -> None:
         """Make ``role`` known, or change what it holds for everybody who has it."""
+        self.version += 1
         known = self._roles.get(role)
         if known is None:
             self._roles[role] = _Role(role, frozenset(permissions))
@@ -175,18 +178,27 @@ class BindingIndex:
 
     def forget(self, role: str) -> None:
         """Make a role unknown that is bound nowhere."""
+        self.version += 1
         self._roles.pop(role, None)
 
     def bind(self, subject: str, role: str, path: str) -> None:
         """Bind a role that is known."""
+        self.version += 1
         places = self._places_of(subject)
+        is_first = not places
         others = [one for one in places.get(path, ()) if one.name != role]
         # In the order of their names, so that a restart explains as before.
-        places[path] = tuple(sorted([*others, self._roles[role]], key=lambda one: one.name))
-        self._arrange(subject)
+        places[path] = (
+            tuple(sorted([*others, self._roles[role]], key=lambda one: one.name))
+            if others
+            else (self._roles[role],)
+        )
+        if is_first:  # those that follow are found in the same places
+            self._arrange(subject)
 
     def unbind(self, subject: str, role: str, path: str) -> None:
         """Take a binding away."""
+        self.version += 1
         places = self._places_of(subject)
         left = tuple(one for one in places.get(path, ()) if one.name != role)
         if left:
@@ -197,6 +209,7 @@ class BindingIndex:
 
     def join(self, team: str, member_id: str) -> None:
         """Give a member what is bound to ``team`` (``team:<slug>``)."""
+        self.version += 1
         self._shared.setdefault(team, {})
         holder = self._holders.setdefault(member_id, _Holder())
         holder.teams = tuple(sorted({*holder.teams, team}))
@@ -204,6 +217,7 @@ class BindingIndex:
 
     def leave(self, team: str, member_id: str) -> None:
         """Take from a member what is bound to ``team``."""
+        self.version += 1
         holder = self._holders.get(member_id)
         if holder is not None:
             holder.teams = tuple(one for one in holder.teams if one != team)
@@ -211,18 +225,21 @@ class BindingIndex:
 
     def disband(self, team: str, member_ids: Iterable[str]) -> None:
         """Forget a team with all that is bound to it; ``member_ids`` are its members."""
+        self.version += 1
         for member_id in member_ids:
             self.leave(team, member_id)
         self._shared.pop(team, None)
 
     def ban(self, member_id: str, path: str, until_ms: int | None) -> None:
         """Deny all to a member at ``path`` and below, until then or for good."""
+        self.version += 1
         holder = self._holders.setdefault(member_id, _Holder())
         holder.bans = {**holder.bans, path: until_ms}
         self._arrange(member_id)
 
     def lift(self, member_id: str, path: str) -> None:
         """End a ban."""
+        self.version += 1
         holder = self._holders.get(member_id)
         if holder is not None:
             holder.bans = {at: until for at, until in holder.bans.items() if at != path}

@@ -147,8 +147,8 @@ async def add_contact(ctx: Context, request: AddContact) -> RequestedContact:
         ContactLimitError: failed_precondition. You have as many as you may.
         MessageNotSentError: unavailable. Sending is out of order.
     """
-    proof = await prove_own(ctx, request.password)
-    await ctx.write(lambda step: accept(step, proof), outcome=None)
+    async with prove_own(ctx, request.password) as proof:
+        await ctx.write(lambda step: accept(step, proof), outcome=None)
     return await _send_code(ctx, ctx.actor, request.contact)
 
 

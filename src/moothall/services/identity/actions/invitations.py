@@ -15,6 +15,7 @@ from moothall.action import (
     Secret,
     Signed,
     action,
+    next_cursor,
 )
 from moothall.core.units import DAY_MS
 from moothall.services.identity.adapters.codes import CodeSeal
@@ -111,8 +112,8 @@ async def list_invitations(ctx: Context, request: ListInvitations) -> Invitation
     Those that expired are listed for 30 days more.
     """
     found = await registration.list_invitations(ctx.tx, request.after, request.limit)
-    is_last = len(found) < request.limit
-    return InvitationPage(invitations=found, next=None if is_last else found[-1].invitation_id)
+    after = next_cursor(found, request.limit, lambda last: last.invitation_id)
+    return InvitationPage(invitations=found, next=after)
 
 
 @action(

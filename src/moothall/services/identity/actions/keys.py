@@ -5,7 +5,18 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from moothall.action import READ, WRITE, Context, Id, PerActor, Request, Result, Signed, action
+from moothall.action import (
+    READ,
+    WRITE,
+    Context,
+    Id,
+    PerActor,
+    Request,
+    Result,
+    Signed,
+    action,
+    next_cursor,
+)
 from moothall.core.units import SAFE_INTEGER_MAX
 from moothall.services.identity.adapters.keys import SealedKeyRing
 from moothall.services.identity.errors import (
@@ -64,10 +75,9 @@ async def list_keys(ctx: Context, request: ListKeys) -> KeyPage:
     published = await keys.list_published(ctx.tx)
     before = read_cursor(request.after) if request.after else LAST
     found = await keys.list_keys(ctx.tx, before, request.limit)
-    is_last = len(found) < request.limit
     return KeyPage(
         keys=[show_key(key, published, ctx.now_ms) for key in found],
-        next=None if is_last else show_cursor(found[-1]),
+        next=next_cursor(found, request.limit, show_cursor),
     )
 
 

@@ -14,6 +14,7 @@ from moothall.action import (
     Result,
     Signed,
     action,
+    next_cursor,
 )
 from moothall.core.errors import InvalidArgumentError
 from moothall.core.ids import is_id
@@ -155,10 +156,8 @@ async def find_member(ctx: Context, request: FindMember) -> Member:
 async def list_members(ctx: Context, request: ListMembers) -> MemberPage:
     """List members by name, by pages. Those who were removed are left out."""
     found = await members.list_members(ctx.tx, request.after, request.limit)
-    is_last = len(found) < request.limit
-    return MemberPage(
-        members=[member for _, member in found], next=None if is_last else found[-1][0]
-    )
+    after = next_cursor(found, request.limit, lambda last: last[0])
+    return MemberPage(members=[member for _, member in found], next=after)
 
 
 @action(

@@ -135,21 +135,21 @@ async def change_password(ctx: Context, request: ChangePassword) -> ChangedPassw
     if new == normalise_password(request.password):
         reason, remedy = "the new password is the old one", "choose another one"
         raise InvalidArgumentError("new_password", reason, remedy)
-    proof = await prove_own(ctx, request.password)
-    try:
-        password_hash = await ctx.use(PasswordHasher).hash(new)
-    except OverloadedError:
-        await give_back(ctx, proof.guess)
-        raise
+    async with prove_own(ctx, request.password) as proof:
+        try:
+            password_hash = await ctx.use(PasswordHasher).hash(new)
+        except OverloadedError:
+            await give_back(ctx, proof.guess)
+            raise
 
-    async def change(step: Context) -> int:
-        await accept(step, proof)
-        await passwords.update_password(step.tx, step.actor, password_hash)
-        await passwords.delete_recovery(step.tx, step.actor)
-        step.emit(STREAM, PasswordChanged(member_id=step.actor, reason="changed"))
-        return await end_sessions(step, step.actor, "password changed", but=step.session_id)
+        async def change(step: Context) -> int:
+            await accept(step, proof)
+            await passwords.update_password(step.tx, step.actor, password_hash)
+            await passwords.delete_recovery(step.tx, step.actor)
+            step.emit(STREAM, PasswordChanged(member_id=step.actor, reason="changed"))
+            return await end_sessions(step, step.actor, "password changed", but=step.session_id)
 
-    return ChangedPassword(sessions_ended=await ctx.write(change))
+        return ChangedPassword(sessions_ended=await ctx.write(change))
 
 
 @action(

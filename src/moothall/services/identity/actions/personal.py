@@ -170,17 +170,17 @@ async def remove_account(ctx: Context, request: RemoveAccount) -> Removal:
         MemberRemoved: once.
         SessionEnded: for each open session.
     """
-    proof = await prove_own(ctx, request.password)
+    async with prove_own(ctx, request.password) as proof:
 
-    async def bury(step: Context) -> int:
-        await accept(step, proof)
-        return await _bury(step, step.actor)
+        async def accept_and_bury(step: Context) -> int:
+            await accept(step, proof)
+            return await bury(step, step.actor)
 
-    try:
-        removed_at_ms = await ctx.write(bury)
-    except MemberNeededError:
-        await give_back(ctx, proof.guess)
-        raise
+        try:
+            removed_at_ms = await ctx.write(accept_and_bury)
+        except MemberNeededError:
+            await give_back(ctx, proof.guess)
+            raise
     return await _begin_erasing(ctx, ctx.actor, removed_at_ms)
 
 
@@ -205,12 +205,12 @@ async def remove_guest(ctx: Context, request: RemoveGuest) -> Removal:  # noqa: 
         SessionEnded: for each open session.
     """
 
-    async def bury(step: Context) -> int:
+    async def bury_guest(step: Context) -> int:
         if not await members.is_guest(step.tx, step.actor):
             raise NotAGuestError(remedy="call identity.remove_account, with your password")
-        return await _bury(step, step.actor)
+        return await bury(step, step.actor)
 
-    return await _begin_erasing(ctx, ctx.actor, await ctx.write(bury))
+    return await _begin_erasing(ctx, ctx.actor, await ctx.write(bury_guest))
 
 
 @action(
@@ -239,7 +239,7 @@ async def remove_member(ctx: Context, request: RemoveMember) -> Removal:
     ctx.concern(path=f"member/{member.member_id}")
     if member.member_id == ctx.actor:
         raise NotByThisWayError(remedy="call identity.remove_account, with your password")
-    removed_at_ms = await ctx.write(lambda step: _bury(step, member.member_id))
+    removed_at_ms = await ctx.write(lambda step: bury(step, member.member_id))
     return await _begin_erasing(ctx, member.member_id, removed_at_ms)
 
 
@@ -291,8 +291,17 @@ async def _begin_erasing(ctx: Context, member_id: str, removed_at_ms: int) -> Re
     return Removal(member_id=member_id, removed_at_ms=removed_at_ms, is_erased=is_erased)
 
 
-async def _bury(step: Context, member_id: str) -> int:
-    """Make the tombstone, unless a room cannot do without the member; return when."""
+async def bury(step: Context, member_id: str) -> int:
+    """Make the tombstone, unless a room cannot do without the member; return when.
+
+    Raises:
+        MemberNotFoundError: not_found. There is no such member, or not any more.
+        MemberNeededError: failed_precondition. With ``reason`` and ``room``.
+
+    Emits:
+        MemberRemoved: once.
+        SessionEnded: for each open session.
+    """
     step.concern(path=f"member/{member_id}")
     member = await get_member(step.tx, member_id)
     if member.is_removed:

@@ -9,14 +9,20 @@ makes the number of guesses exact (R7):
 2. The password is hashed, outside of any transaction.
 3. The deed and :func:`accept` commit together: the guesses are forgotten, unless the password
    was changed meanwhile.
+
+A guess is under way from its reservation to the end of the ``async with`` in which the deed is
+done. Whoever finds the account locked while others are under way waits for them, because one
+of them may be right (``adapters/guesses.py``).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from moothall.action import Context
 from moothall.core.errors import OverloadedError
 from moothall.ports.hasher import PasswordHasher
+from moothall.services.identity.adapters.guesses import GuessesUnderWay, Turn
 from moothall.services.identity.adapters.lockout import (
     LockWatch,
     MemberLocks,
@@ -60,9 +66,11 @@ class Proof:
     """The hash with today's parameters, if it was made with others."""
 
 
-async def prove_by_name(ctx: Context, name: str, password: str) -> Proof:
-    """Return the proof that ``password`` is the one of the member called ``name``.
+@asynccontextmanager
+async def prove_by_name(ctx: Context, name: str, password: str) -> AsyncIterator[Proof]:
+    """Give the proof that ``password`` is the one of the member called ``name``.
 
+    The guess is under way until the context ends, so the deed is done inside of it.
     A name that nobody has is counted, locked and answered as any other, in the same time.
 
     Args:
@@ -77,13 +85,19 @@ async def prove_by_name(ctx: Context, name: str, password: str) -> Proof:
     """
     key = find_key(name)
     digest = ctx.use(UnknownNames).digest(name, key)
-    return await _prove(
-        ctx, lambda step: passwords.find_password_by_name(step.tx, key or ""), digest, password
-    )
+    with _take_turn(ctx) as turn:
+        yield await _prove(
+            ctx,
+            lambda step: passwords.find_password_by_name(step.tx, key or ""),
+            digest,
+            password,
+            turn,
+        )
 
 
-async def prove_own(ctx: Context, password: str) -> Proof:
-    """Return the proof that ``password`` is the caller's own.
+@asynccontextmanager
+async def prove_own(ctx: Context, password: str) -> AsyncIterator[Proof]:
+    """Give the proof that ``password`` is the caller's own; the deed is done inside the context.
 
     Raises:
         AccountLockedError: failed_precondition. Nothing was looked at; ``retry_after_ms``.
@@ -92,7 +106,10 @@ async def prove_own(ctx: Context, password: str) -> Proof:
     """
     actor = ctx.actor
     digest = ctx.use(UnknownNames).digest(actor, None)
-    return await _prove(ctx, lambda step: passwords.find_password(step.tx, actor), digest, password)
+    with _take_turn(ctx) as turn:
+        yield await _prove(
+            ctx, lambda step: passwords.find_password(step.tx, actor), digest, password, turn
+        )
 
 
 async def accept(step: Context, proof: Proof) -> None:
@@ -123,10 +140,26 @@ async def give_back(ctx: Context, guess: Guess) -> None:
     await ctx.write(step, outcome=None)
 
 
-async def _prove(ctx: Context, find: Find, digest: str, password: str) -> Proof:
+@contextmanager
+def _take_turn(ctx: Context) -> Iterator[Turn]:
+    """Give a guess its turn, which is over when the deed is done or cannot be."""
+    turn = Turn(ctx.use(GuessesUnderWay), ctx.use(LockoutSettings).wait_ms_max)
+    try:
+        yield turn
+    finally:
+        turn.end()
+
+
+async def _prove(ctx: Context, find: Find, digest: str, password: str, turn: Turn) -> Proof:
     """Reserve a guess, then look at the password."""
     hasher, password = ctx.use(PasswordHasher), normalise_password(password)
-    guess = await ctx.write(lambda step: _reserve(step, find, digest), outcome=None)
+
+    async def reserve(step: Context) -> Guess:
+        return await _reserve(step, find, digest, turn)
+
+    guess = await ctx.write(reserve, outcome=None)
+    while guess.left_ms > 0 and await turn.wait(guess.key):
+        guess = await ctx.write(reserve, outcome=None)
     check_is_not_locked(guess.left_ms)
     known = guess.known
     try:
@@ -146,7 +179,7 @@ async def _prove(ctx: Context, find: Find, digest: str, password: str) -> Proof:
     return Proof(known.member, guess, known.password_hash, renewed)
 
 
-async def _reserve(step: Context, find: Find, digest: str) -> Guess:
+async def _reserve(step: Context, find: Find, digest: str, turn: Turn) -> Guess:
     """Count a guess before it is looked at; refuse it if the account is locked."""
     known = await find(step)
     kept, key, watch = Kept.UNKNOWN, digest, _watch(step, Kept.UNKNOWN)
@@ -169,6 +202,8 @@ async def _reserve(step: Context, find: Find, digest: str) -> Guess:
     await lockout.update_guesses(step.tx, kept, key, guesses)
     if guesses.locked_until_ms > 0:
         step.tx.on_commit(lambda: watch.begin(key, guesses, settings.duration_ms))
+    # Before anybody whom it locked out is answered, so that they see it under way.
+    step.tx.on_commit(lambda: turn.begin(key))
     return Guess(kept, key, known, guesses, 0)
 
 

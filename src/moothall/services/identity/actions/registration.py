@@ -260,7 +260,7 @@ async def become_member(ctx: Context, request: BecomeMember) -> Member:
     """Choose a name and a password as a guest; id, session and all that is yours stay.
 
     It takes what registering takes (``register``); the code for a contact is asked for with
-    ``add_contact``.
+    ``request_contact``, as a newcomer does: ``add_contact`` wants a password.
 
     Raises:
         NotAGuestError: failed_precondition. You are a member already.
@@ -285,7 +285,7 @@ async def become_member(ctx: Context, request: BecomeMember) -> Member:
             raise _name_taken()
 
     await ctx.read(check)
-    proofs = await _check_proofs(ctx, request, ctx.actor)
+    proofs = await _check_proofs(ctx, request, NEWCOMER)
     budgets = _budgets(ctx, "accounts")
     password = await check_new_password(ctx, request.new_password, name, "new_password")
     password_hash = await ctx.use(PasswordHasher).hash(password)
@@ -297,7 +297,7 @@ async def become_member(ctx: Context, request: BecomeMember) -> Member:
         if member is None or member.is_removed:
             raise MemberNotFoundError
         await members.update_name(step.tx, step.actor, name, key, password_hash)
-        await _use_proofs(step, proofs, step.actor, step.actor)
+        await _use_proofs(step, proofs, NEWCOMER, step.actor)
         step.emit(STREAM, GuestBecameMember(member_id=step.actor))
         return Member(member_id=step.actor, name=name, created_at_ms=member.created_at_ms)
 

@@ -4,7 +4,18 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from moothall.action import READ, WRITE, Context, Id, PerActor, Request, Result, Signed, action
+from moothall.action import (
+    READ,
+    WRITE,
+    Context,
+    Id,
+    PerActor,
+    Request,
+    Result,
+    Signed,
+    action,
+    next_cursor,
+)
 from moothall.core.ids import is_id
 from moothall.services.identity.actions.members import NameOrId
 from moothall.services.identity.actions.sessions import SessionClosed, end_session, end_sessions
@@ -179,5 +190,4 @@ async def _list_page(ctx: Context, member_id: str, after: str, limit: int) -> Se
     found = await sessions.list_session_views(
         ctx.tx, member_id, ctx.now_ms, after, limit, ctx.session_id
     )
-    is_last = len(found) < limit
-    return SessionPage(sessions=found, next=None if is_last else found[-1].session_id)
+    return SessionPage(sessions=found, next=next_cursor(found, limit, lambda last: last.session_id))

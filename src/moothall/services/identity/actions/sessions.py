@@ -26,6 +26,7 @@ from moothall.action import (
 from moothall.action.token import sign_token
 from moothall.ports.keyring import KeyRing
 from moothall.services.identity.actions.proof import accept, give_back, prove_by_name
+from moothall.services.identity.adapters.activity import SessionActivity
 from moothall.services.identity.adapters.keys import TokenIssuer
 from moothall.services.identity.adapters.sessions import EndedSessions, RefreshSeal
 from moothall.services.identity.errors import (
@@ -109,17 +110,17 @@ async def open_session(ctx: Context, request: OpenSession) -> OpenedSession:
         SessionEnded: for each session that had to make room.
     """
     device = check_device(request.device)
-    proof = await prove_by_name(ctx, request.name, request.password)
+    async with prove_by_name(ctx, request.name, request.password) as proof:
 
-    async def insert(step: Context) -> Session:
-        await accept(step, proof)
-        return await open_session_for(step, proof.member, device)
+        async def insert(step: Context) -> Session:
+            await accept(step, proof)
+            return await open_session_for(step, proof.member, device)
 
-    try:
-        session = await ctx.write(insert)
-    except HallFullError:
-        await give_back(ctx, proof.guess)  # The password was right: nobody is locked for it.
-        raise
+        try:
+            session = await ctx.write(insert)
+        except HallFullError:
+            await give_back(ctx, proof.guess)  # The password was right: nobody is locked for it.
+            raise
     return give_tokens(ctx, session)
 
 
@@ -206,6 +207,8 @@ async def open_session_for(step: Context, member: Member, device: str = "") -> S
         await end_session(step, member.member_id, session_id, "too many sessions")
     if open_in_hall - len(excess) > settings.per_hall_max:
         raise HallFullError(remedy="try again later, or ask an administrator")
+    activity = step.use(SessionActivity)
+    step.tx.on_commit(lambda: activity.touch(session.session_id))
     step.concern(actor=member.member_id)
     return session
 
@@ -219,7 +222,7 @@ async def end_session(ctx: Context, member_id: str, session_id: str, reason: str
     if not await sessions.update_ended(ctx.tx, session_id, ctx.now_ms):
         return False  # two calls ended it in the same moment
     ended, now_ms = ctx.use(EndedSessions), ctx.now_ms
-    ctx.tx.on_commit(lambda: ended.add(session_id, now_ms))
+    ctx.tx.on_commit(lambda: ended.add(session_id, now_ms, reason))
     ctx.emit(STREAM, SessionEnded(member_id=member_id, session_id=session_id, reason=reason))
     return True
 
@@ -259,6 +262,7 @@ def give_tokens(ctx: Context, session: Session) -> OpenedSession:
         session_expires_at_ms=session.lapses_at_ms,
         token_id=ctx.new_id(),
         now_ms=ctx.now_ms,
+        device=session.device,
     )
     return OpenedSession(
         member_id=session.member.member_id,

@@ -18,6 +18,7 @@ from moothall.action import (
     Secret,
     Signed,
     action,
+    next_cursor,
 )
 from moothall.action.token import sign_token
 from moothall.core.errors import InvalidArgumentError
@@ -126,6 +127,7 @@ async def issue_token(ctx: Context, request: IssueToken) -> IssuedToken:
         session_expires_at_ms=session.lapses_at_ms,
         token_id=ctx.new_id(),
         now_ms=ctx.now_ms,
+        device=session.device,
     )
     return IssuedToken(
         audience=request.audience, access_token=token, access_expires_at_ms=expires_at_ms
@@ -186,8 +188,8 @@ async def add_audience(ctx: Context, request: AddAudience) -> Audience:
 async def list_audiences(ctx: Context, request: ListAudiences) -> AudiencePage:
     """List the resource servers for which members may get tokens, by pages."""
     found = await audiences.list_audiences(ctx.tx, request.after, request.limit)
-    is_last = len(found) < request.limit
-    return AudiencePage(audiences=found, next=None if is_last else found[-1].audience)
+    after = next_cursor(found, request.limit, lambda last: last.audience)
+    return AudiencePage(audiences=found, next=after)
 
 
 @action(

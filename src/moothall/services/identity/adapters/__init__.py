@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 
 from moothall.action import Resources
+from moothall.ports.activity import Activity
 from moothall.ports.hasher import PasswordHasher
 from moothall.ports.keyring import KeyRing, Sessions
+from moothall.services.identity.adapters.activity import SessionActivity
 from moothall.services.identity.adapters.blocklist import CommonPasswords
 from moothall.services.identity.adapters.codes import CodeSeal
+from moothall.services.identity.adapters.guesses import GuessesUnderWay
 from moothall.services.identity.adapters.hashing import Argon2Pool
 from moothall.services.identity.adapters.keys import SealedKeyRing, TokenIssuer
 from moothall.services.identity.adapters.lockout import MemberLocks, UnknownLocks, UnknownNames
@@ -14,13 +17,17 @@ from moothall.services.identity.adapters.names import NameSkeletons
 from moothall.services.identity.adapters.recovery import RecoverySeal
 from moothall.services.identity.adapters.senders import Senders, check_senders
 from moothall.services.identity.adapters.sessions import EndedSessions, RefreshSeal
-from moothall.services.identity.model import RegistrationSettings
+from moothall.services.identity.model import (
+    LockoutSettings,
+    RegistrationSettings,
+    SessionSettings,
+)
 
 
 def provide(resources: Resources) -> Mapping[type, object]:
     """Return the adapters by port."""
     check_senders(resources.use(RegistrationSettings), resources.senders)
-    return {
+    provided: dict[type, object] = {
         SealedKeyRing: (
             ring := SealedKeyRing(
                 resources.derive_key("signing keys"), resources.entropy, resources.clock
@@ -29,11 +36,16 @@ def provide(resources: Resources) -> Mapping[type, object]:
         KeyRing: ring,
         EndedSessions: (ended := EndedSessions(resources.clock)),
         Sessions: ended,
+        SessionActivity: (
+            activity := SessionActivity(resources.clock, resources.use(SessionSettings))
+        ),
+        Activity: activity,
         RefreshSeal: RefreshSeal(resources.derive_key("refresh tokens")),
         PasswordHasher: Argon2Pool(),
         CommonPasswords: CommonPasswords(),
         MemberLocks: MemberLocks(resources.clock),
         UnknownLocks: UnknownLocks(resources.clock),
+        GuessesUnderWay: GuessesUnderWay(resources.use(LockoutSettings)),
         UnknownNames: UnknownNames(resources.derive_key("unknown names")),
         RecoverySeal: RecoverySeal(resources.derive_key("recovery codes"), resources.entropy),
         Senders: Senders(resources.senders),
@@ -41,3 +53,5 @@ def provide(resources: Resources) -> Mapping[type, object]:
         NameSkeletons: NameSkeletons(),
         TokenIssuer: TokenIssuer(resources.issuer, resources.audience),
     }
+    ended.listen(activity.forget)
+    return provided

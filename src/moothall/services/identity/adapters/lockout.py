@@ -8,8 +8,8 @@ from moothall.core.units import SECOND_MS
 from moothall.ports.clock import Clock
 from moothall.services.identity.model import Guesses
 
-LOCKS_KEPT_MAX = 100_000
-"""Locks that one process remembers; the oldest are forgotten first (about 20 MB). One that is
+LOCKS_KEPT_MAX = 25_000
+"""Locks that one process remembers; the oldest are forgotten first (about 5 MB). One that is
 forgotten is still in its row and goes by the clock on the wall."""
 
 

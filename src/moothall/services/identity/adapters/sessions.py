@@ -1,6 +1,7 @@
 """Which sessions have ended, and the refresh tokens of those that have not."""
 
 import hmac
+from collections.abc import Callable
 
 from moothall.action.token import LIFE_SECONDS
 from moothall.core.units import HOUR_MS, SECOND_MS
@@ -23,6 +24,11 @@ class EndedSessions:
         """Begin with none."""
         self._clock = clock
         self._ended: dict[str, int] = {}
+        self._listeners: list[Callable[[str, str], None]] = []
+
+    def listen(self, on_ended: Callable[[str, str], None]) -> None:
+        """Call ``on_ended`` whenever a session has ended."""
+        self._listeners.append(on_ended)
 
     async def load(self, tx: Transaction) -> None:
         """Read those whose tokens may still live, so that a restart forgives nothing."""
@@ -32,9 +38,11 @@ class EndedSessions:
         """Tell whether the session ended."""
         return session_id in self._ended
 
-    def add(self, session_id: str, ended_at_ms: int) -> None:
-        """Refuse the session's tokens from now on."""
+    def add(self, session_id: str, ended_at_ms: int, reason: str) -> None:
+        """Refuse the session's tokens from now on, and tell who listens."""
         self._ended[session_id] = ended_at_ms
+        for on_ended in self._listeners:
+            on_ended(session_id, reason)
         if len(self._ended) % _ENDED_SWEPT_AT == 0:
             since = self._clock.now_ms() - _ENDED_KEPT_MS
             self._ended = {key: ended for key, ended in self._ended.items() if ended > since}

@@ -1,11 +1,12 @@
 """Decisions about names: what one may be, and which of them look alike."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from unicodedata import category, normalize
 
-from confusable_homoglyphs.confusables import (  # type: ignore[import-untyped] # it has no types
-    confusables_data,
-)
+import msgspec
+from confusable_homoglyphs.utils import path  # type: ignore[import-untyped] # it has no types
 from precis_i18n import get_profile
 
 from moothall.core.errors import InvalidArgumentError
@@ -17,23 +18,37 @@ NAMES_HELD_MAX = 3
 """Former names that wait for one member at a time; so often can one be renamed meanwhile."""
 
 
-def _prototypes(similar: Mapping[str, Iterable[Mapping[str, str]]]) -> dict[int, str]:
+class _Similar(msgspec.Struct, gc=False):
+    """A character, or some, in the library's table; the rest of what it says is left unread."""
+
+    c: str
+
+
+@cache
+def _prototypes() -> Mapping[int, str]:
     """Return what each character looks like, from the library's table of what is similar.
+
+    Read when the first name is looked at, and by its own decoder: the library, when imported,
+    takes longer and keeps ten times as much.
+    """
+    table = Path(path("confusables.json")).read_bytes()
+    for mark in (rb"\u200e", rb"\u200f"):  # directions, which came along with its source
+        table = table.replace(mark, b"")
+    return _prototypes_in(msgspec.json.decode(table, type=dict[str, list[_Similar]]))
+
+
+def _prototypes_in(similar: Mapping[str, Sequence[_Similar]]) -> dict[int, str]:
+    """Return what each character looks like.
 
     The table tells for each prototype all that looks like it, and for everything else its
     prototype alone. Of two that have only each other either will do, if it is always the same.
     """
-    directions = str.maketrans("", "", "\u200e\u200f")  # marks that came along with its source
-    plain = {
-        one.translate(directions): [other["c"].translate(directions) for other in others]
-        for one, others in similar.items()
-    }
     found = {
-        one: others[0]
-        for one, others in plain.items()
+        one: others[0].c
+        for one, others in similar.items()
         if len(one) == 1
         and len(others) == 1
-        and (len(others[0]) > 1 or len(plain.get(others[0], ())) > 1 or others[0] < one)
+        and (len(others[0].c) > 1 or len(similar.get(others[0].c, ())) > 1 or others[0].c < one)
     }
     return {
         ord(one): "".join(found.get(character, character) for character in prototype)
@@ -41,7 +56,6 @@ def _prototypes(similar: Mapping[str, Iterable[Mapping[str, str]]]) -> dict[int,
     }
 
 
-_PROTOTYPES = _prototypes(confusables_data)
 _CASE_PRESERVED = get_profile("UsernameCasePreserved")
 _CASE_MAPPED = get_profile("UsernameCaseMapped")
 
@@ -75,7 +89,7 @@ def check_name(name: str, field: str = "name") -> tuple[str, str]:
         raise InvalidArgumentError(field, "a name holds nothing invisible", "type it anew")
     if "/" in shown or ":" in shown:
         raise InvalidArgumentError(field, "a name holds no '/' and no ':'", "choose another name")
-    if key in RESERVED_NAMES or skeleton_of(shown) in _RESERVED_SKELETONS or is_id(key):
+    if key in RESERVED_NAMES or skeleton_of(shown) in _reserved_skeletons() or is_id(key):
         raise InvalidArgumentError(field, "this name is reserved", "choose another name")
     return shown, key
 
@@ -102,10 +116,13 @@ def skeleton_of(name: str) -> str:
 
 def _replace_similar(text: str) -> str:
     """Return the skeleton of Unicode TS 39, section 4."""
-    return normalize("NFD", normalize("NFD", text).translate(_PROTOTYPES))
+    return normalize("NFD", normalize("NFD", text).translate(_prototypes()))
 
 
-_RESERVED_SKELETONS = frozenset(map(skeleton_of, RESERVED_NAMES))
+@cache
+def _reserved_skeletons() -> frozenset[str]:
+    """Return what looks like a name that nobody can have."""
+    return frozenset(map(skeleton_of, RESERVED_NAMES))
 
 
 def _is_of_word(character: str) -> bool:

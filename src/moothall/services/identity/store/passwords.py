@@ -32,9 +32,13 @@ async def find_password(tx: Transaction, member_id: str) -> KnownPassword:
 
 
 async def update_password(tx: Transaction, member_id: str, password_hash: str) -> None:
-    """Replace a password; whoever has just proved the one before proved nothing."""
+    """Replace a password; whoever has just proved the one before proved nothing.
+
+    Whoever has a password is no guest, who could be removed without one.
+    """
     sql = """
-    UPDATE identity_member SET password_hash = $1, password_version = password_version + 1
+    UPDATE identity_member SET password_hash = $1, password_version = password_version + 1,
+      is_guest = 0
     WHERE member_id = $2 AND removed_at_ms IS NULL
     """
     await tx.execute(sql, password_hash, member_id)

@@ -1,6 +1,36 @@
-"""Rows of members who were removed."""
+"""Rows of members who were removed, and of guests who shall be."""
 
 from moothall.ports.database import Transaction
+
+_IS_IDLE = """
+is_guest = 1 AND removed_at_ms IS NULL AND idle_since_ms <= $1 AND password_hash IS NULL
+  AND NOT EXISTS (SELECT 1 FROM identity_session AS s WHERE s.member_id = identity_member.member_id
+    AND s.ended_at_ms IS NULL)
+  AND NOT EXISTS (SELECT 1 FROM identity_recovery AS r
+    WHERE r.member_id = identity_member.member_id)
+"""
+
+
+async def list_idle_guests(
+    tx: Transaction, idle_before_ms: int, after: tuple[int, str], limit: int
+) -> list[tuple[int, str]]:
+    """Return since when guests are idle, and their ids, after ``after``, the longest first.
+
+    A guest is idle who has no session, and to whom no code is handed over by which they could
+    get a password.
+    """
+    sql = f"""
+    SELECT idle_since_ms, member_id FROM identity_member
+    WHERE {_IS_IDLE} AND (idle_since_ms, member_id) > ($2, $3)
+    ORDER BY idle_since_ms, member_id LIMIT $4
+    """
+    return [(row[0], row[1]) for row in await tx.fetch_all(sql, idle_before_ms, *after, limit)]
+
+
+async def is_idle_guest(tx: Transaction, member_id: str, idle_before_ms: int) -> bool:
+    """Tell whether a guest is still idle, to decide on."""
+    sql = f"SELECT 1 FROM identity_member WHERE {_IS_IDLE} AND member_id = $2"
+    return bool(await tx.lock_rows(sql, idle_before_ms, member_id))
 
 
 async def update_removed(tx: Transaction, member_id: str, now_ms: int) -> bool:

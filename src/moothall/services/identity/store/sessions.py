@@ -15,6 +15,16 @@ FROM identity_session AS s JOIN identity_member AS m ON m.member_id = s.member_i
 WHERE s.session_id = $1
 """
 
+_ENDED = """
+SELECT session_id FROM identity_session WHERE ended_at_ms < $1
+ORDER BY ended_at_ms, session_id LIMIT $2
+"""
+
+_LAPSED = """
+SELECT session_id FROM identity_session WHERE ended_at_ms IS NULL AND lapses_at_ms < $1
+ORDER BY lapses_at_ms, session_id LIMIT $2
+"""
+
 _CHANGE_COUNT = "UPDATE identity_session_count SET open = open + $1 WHERE id = 1 RETURNING open"
 
 
@@ -54,6 +64,14 @@ async def find_session_to_show(tx: Transaction, session_id: str) -> Session | No
     """Return a session as a snapshot shows it; for a READ, which can lock nothing."""
     row = await tx.fetch_one(_FIND, session_id)
     return None if row is None else _read_session(session_id, row)
+
+
+async def list_all_open(tx: Transaction, now_ms: int) -> list[str]:
+    """Return the ids of all open sessions of the hall; they are bounded by ``per_hall_max``."""
+    sql = """
+    SELECT session_id FROM identity_session WHERE ended_at_ms IS NULL AND lapses_at_ms > $1
+    """
+    return [row[0] for row in await tx.fetch_all(sql, now_ms)]
 
 
 async def list_open(tx: Transaction, member_id: str, now_ms: int) -> list[str]:
@@ -130,22 +148,32 @@ async def list_ended(tx: Transaction, since_ms: int) -> list[tuple[str, int]]:
 
 
 async def delete_dead(tx: Transaction, before_ms: int, limit: int) -> int:
-    """Delete at most ``limit`` sessions that ended or lapsed before; return how many."""
-    ended = """
-    DELETE FROM identity_session WHERE session_id IN (
-      SELECT session_id FROM identity_session WHERE ended_at_ms < $1
-      ORDER BY ended_at_ms LIMIT $2)
+    """Delete at most ``limit`` sessions that ended or lapsed before; return how many.
+
+    It is written down since when guests among their members are idle.
     """
-    gone = await tx.execute(ended, before_ms, limit)
-    lapsed = """
-    DELETE FROM identity_session WHERE session_id IN (
-      SELECT session_id FROM identity_session
-      WHERE ended_at_ms IS NULL AND lapses_at_ms < $1 ORDER BY lapses_at_ms LIMIT $2)
-    """
-    if gone < limit and (more := await tx.execute(lapsed, before_ms, limit - gone)):
+    gone = await _delete_some(tx, _ENDED, "ended_at_ms", before_ms, limit)
+    if gone < limit and (
+        more := await _delete_some(tx, _LAPSED, "lapses_at_ms", before_ms, limit - gone)
+    ):
         await _change_count(tx, -more)
         gone += more
     return gone
+
+
+async def _delete_some(
+    tx: Transaction, chosen: str, over_at: str, before_ms: int, limit: int
+) -> int:
+    """Delete the sessions that a statement chooses; ``over_at`` is the column of their end."""
+    guests = f"""
+    UPDATE identity_member SET idle_since_ms = over.at_ms FROM (
+      SELECT member_id, max({over_at}) AS at_ms FROM identity_session
+      WHERE session_id IN ({chosen}) GROUP BY member_id) AS over
+    WHERE identity_member.member_id = over.member_id AND is_guest = 1
+    """
+    await tx.execute(guests, before_ms, limit)
+    sql = f"DELETE FROM identity_session WHERE session_id IN ({chosen})"
+    return await tx.execute(sql, before_ms, limit)
 
 
 async def _change_count(tx: Transaction, by: int) -> int:

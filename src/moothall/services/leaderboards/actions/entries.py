@@ -18,6 +18,7 @@ from moothall.action import (
     Text,
     TimeMs,
     action,
+    next_cursor,
 )
 from moothall.core.errors import InvalidArgumentError
 from moothall.services.identity.actions import AddMembers, RefusedName, add_members
@@ -275,8 +276,8 @@ async def list_waiting(ctx: Context, request: ListWaiting) -> WaitingPage:
         request.after,
         request.limit,
     )
-    is_last = len(found) < request.limit
-    return WaitingPage(entries=found, next=None if is_last else found[-1].entry_id)
+    after = next_cursor(found, request.limit, lambda last: last.entry_id)
+    return WaitingPage(entries=found, next=after)
 
 
 async def _change_verified(ctx: Context, entry: Entry) -> None:

@@ -1,4 +1,4 @@
-"""Public verbs of the house itself."""
+"""Whether the hall is there."""
 
 from typing import Literal
 

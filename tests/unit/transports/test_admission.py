@@ -1,6 +1,7 @@
 import pytest
 
-from moothall.transports.http.admission import Admission, network_of, source_of
+from moothall.transports.admission import Admission, network_of, source_of
+from moothall.transports.proxies import read_networks
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,27 @@ async def test_a_full_house_admits_nobody_until_one_leaves() -> None:
     seat.release()
     assert admission.empty.is_set()
     assert admission.admit("192.0.2.2") is not None
+
+
+@pytest.mark.requirement("R30")
+async def test_a_proxy_has_only_the_bound_of_the_house() -> None:
+    admission = Admission(3, 1, read_networks(["192.0.2.1"]))
+    first, second = admission.admit("192.0.2.1"), admission.admit("192.0.2.1")
+    assert first is not None
+    assert second is not None
+    assert first.is_proxy
+    other = admission.admit("192.0.2.2")
+    assert other is not None
+    assert not other.is_proxy
+    assert admission.admit("192.0.2.1") is None
+    first.release()
+    assert admission.admit("192.0.2.2") is None
+    assert admission.admit("192.0.2.1") is not None
+
+
+@pytest.mark.requirement("R30")
+async def test_where_only_proxies_may_enter_nobody_else_does() -> None:
+    admission = Admission(9, 9, read_networks(["192.0.2.1"]), proxies_only=True)
+    assert admission.admit("192.0.2.1") is not None
+    assert admission.admit("192.0.2.2") is None
+    assert admission.admit("127.0.0.1") is None

@@ -7,6 +7,8 @@ holds a seat until the connection is gone.
 import asyncio
 import ipaddress
 
+from moothall.transports.proxies import Networks, is_trusted
+
 _MAPPED = "::ffff:"
 
 
@@ -28,15 +30,23 @@ def network_of(source: str) -> str:
 
 
 class Seat:
-    """The right to one connection; given back once, however it ends."""
+    """The right to one connection; given back once, however it ends.
 
-    __slots__ = ("_admission", "_network", "source")
+    Attributes:
+        source: Address of the peer, as :func:`source_of` writes it.
+        is_proxy: Whether the peer is a trusted proxy, so that its requests are another's.
+    """
 
-    def __init__(self, admission: "Admission", network: str, source: str) -> None:
+    __slots__ = ("_admission", "_network", "is_proxy", "source")
+
+    def __init__(
+        self, admission: "Admission", network: str, source: str, *, is_proxy: bool
+    ) -> None:
         """Belong to a network of ``admission``."""
         self._admission: Admission | None = admission
         self._network = network
         self.source = source
+        self.is_proxy = is_proxy
 
     def release(self) -> None:
         """Give the seat back; a second time is nothing."""
@@ -46,12 +56,28 @@ class Seat:
 
 
 class Admission:
-    """Counts the open connections of one door."""
+    """Counts the open connections of one door.
 
-    def __init__(self, connections_max: int, connections_per_source_max: int) -> None:
-        """Begin with none."""
+    Args:
+        connections_max: In all.
+        connections_per_source_max: From one network; trusted proxies, which speak for many,
+            have only the bound of the house.
+        trusted_proxies: Networks of proxies.
+        proxies_only: Turn away everybody else.
+    """
+
+    def __init__(
+        self,
+        connections_max: int,
+        connections_per_source_max: int,
+        trusted_proxies: Networks = (),
+        *,
+        proxies_only: bool = False,
+    ) -> None:
         self._connections_max = connections_max
         self._per_source_max = connections_per_source_max
+        self._trusted_proxies = trusted_proxies
+        self._proxies_only = proxies_only
         self._taken: dict[str, int] = {}
         self.connections = 0
         self.refused = 0
@@ -62,13 +88,15 @@ class Admission:
         """Return a seat, or None where the house or this source has no more."""
         network = network_of(source)
         taken = self._taken.get(network, 0)
-        if self.connections >= self._connections_max or taken >= self._per_source_max:
+        is_proxy = is_trusted(source, self._trusted_proxies)
+        may_enter = is_proxy or (taken < self._per_source_max and not self._proxies_only)
+        if self.connections >= self._connections_max or not may_enter:
             self.refused += 1
             return None
         self._taken[network] = taken + 1
         self.connections += 1
         self.empty.clear()
-        return Seat(self, network, source)
+        return Seat(self, network, source, is_proxy=is_proxy)
 
     def leave(self, network: str) -> None:
         """Count one connection less; called by its seat."""

@@ -1,0 +1,373 @@
+"""The hub: from the commit to everybody who follows, without a query (R33).
+
+Readers who see the same feed through the same door are one group. What a batch of commits wrote
+is encoded and joined once for each group, and the same bytes go to each of its readers. A
+reader who begins or comes back reads pages from the database until there is no more,
+and only then joins its group; so what was missed has one source, the rows.
+
+A reader that is to join misses nothing and sees nothing twice:
+
+- while it reads pages it is in the group's ``catching``; whatever is published meanwhile
+  marks it, and it reads on;
+- a page may hold an event whose commit is durable but was not published yet. The reader
+  joins with a floor for each stream, and what lies at or below it is not delivered again.
+
+Whoever edits this file: :meth:`FeedHub._deliver` is paid for each reader of each event.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from itertools import compress
+
+import structlog
+
+from moothall.action.connections import Connection
+from moothall.action.feed import OpenFeed
+from moothall.action.push import Push
+from moothall.core.errors import (
+    DeadlineExceededError,
+    OverloadedError,
+    StorageUnavailableError,
+)
+from moothall.ports.authority import Authority
+from moothall.ports.database import Database, Transaction
+
+PAGE_ROWS = 100
+"""Events of a stream that one page holds."""
+
+READERS_MAX = 32
+"""Readers who catch up at the same time; others wait for their turn."""
+
+RETRY_SECONDS = 1.0
+"""Pause before a page that could not be read is tried again."""
+
+_START = """
+SELECT seq FROM action_event WHERE stream = $1 AND cursor <= $2 ORDER BY seq DESC LIMIT 1
+"""
+
+_PAGE = """
+SELECT stream, seq, cursor, kind, at_ms, data FROM action_event
+WHERE stream = $1 AND seq > $2 ORDER BY seq LIMIT $3
+"""
+
+_log = structlog.get_logger("moothall.feeds")
+
+
+class Group:
+    """Readers who see the same feed through the same door."""
+
+    __slots__ = ("catching", "cursor", "feed", "joining", "live", "streams", "version")
+
+    def __init__(self, feed: str, streams: tuple[str, ...], version: int) -> None:
+        self.feed = feed
+        self.streams = streams
+        self.version = version
+        """Of the bindings by which its readers were last checked."""
+        self.cursor = 0
+        """Up to where those who are live or joining were sent what there was."""
+        self.live: set[Subscription] = set()
+        self.joining: set[Subscription] = set()
+        self.catching: set[Subscription] = set()
+
+    def readers(self) -> "list[Subscription]":
+        """Return everybody in it."""
+        return [*self.live, *self.joining, *self.catching]
+
+
+GroupKey = tuple[str, str, tuple[str, ...]]
+
+
+class Subscription:
+    """One reader of one feed."""
+
+    __slots__ = (
+        "_hub",
+        "_task",
+        "connection",
+        "feed",
+        "floors",
+        "is_behind",
+        "is_over",
+        "is_paused",
+        "key",
+        "start",
+    )
+
+    def __init__(self, hub: "FeedHub", connection: Connection, feed: OpenFeed, start: int) -> None:
+        self._hub = hub
+        self._task: asyncio.Task[None] | None = None
+        self.connection = connection
+        self.feed = feed
+        self.key: GroupKey = (connection.door, feed.name, feed.streams)
+        self.start = start
+        self.floors: dict[str, int] = {}
+        """By stream: what was delivered from the rows, so that it is not delivered again."""
+        self.is_behind = False
+        """Whether something was published while it read a page."""
+        self.is_over = False
+        self.is_paused = False
+
+    def begin(self) -> None:
+        """Catch up, then go live."""
+        self._task = asyncio.get_running_loop().create_task(self._hub.catch_up(self))
+
+    def passes(self, pushes: Iterable[Push]) -> bool:
+        """Drop the floors that ``pushes`` have reached; True when none is left."""
+        for push in pushes:
+            if push.seq >= self.floors.get(push.stream, 0):
+                self.floors.pop(push.stream, None)
+        return not self.floors
+
+    def is_catching_up(self) -> bool:
+        """Tell whether it still reads what it missed."""
+        return self._hub.is_catching_up(self)
+
+    def has_ended(self) -> bool:
+        """Tell whether it is over."""
+        return self.is_over
+
+    def pause(self) -> None:
+        """Deliver nothing until :meth:`resume`; a second time is nothing."""
+        if not self.is_paused:
+            self.is_paused = True
+            self.start = max(self.start, self._hub.cursor_of(self))
+            self._stop()
+
+    def resume(self) -> None:
+        """Go on where it was when it paused."""
+        if self.is_paused and not self.is_over:
+            self.is_paused = False
+            self._hub.add(self)
+
+    def cancel(self) -> None:
+        """Follow no more; a second time is nothing."""
+        self.is_over = True
+        self._stop()
+        if self.connection.subscriptions.get(self.feed.name) is self:
+            del self.connection.subscriptions[self.feed.name]
+
+
+    def _stop(self) -> None:
+        self._hub.remove(self)
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+
+
+class FeedHub:
+    """All readers of this process."""
+
+    def __init__(self, database: Database, authority: Authority) -> None:
+        """Read pages from ``database``; ask ``authority`` whether a reader may go on."""
+        self._database = database
+        self._authority = authority
+        self._groups: dict[GroupKey, Group] = {}
+        self._by_stream: dict[str, set[Group]] = {}
+        self._fresh: list[Push] = []
+        self._turns = asyncio.Semaphore(READERS_MAX)
+
+    @property
+    def readers(self) -> int:
+        """How many subscriptions there are."""
+        return sum(len(group.readers()) for group in self._groups.values())
+
+    # --- from the commit --------------------------------------------------------------------
+
+    def publish(self, pushes: Sequence[Push]) -> None:
+        """Deliver what a commit wrote, in this turn of the loop; in the order of the commits."""
+        if not self._by_stream:
+            return
+        wanted = [push for push in pushes if push.stream in self._by_stream]
+        if not wanted:
+            return
+        if not self._fresh:
+            asyncio.get_running_loop().call_soon(self._deliver)
+        self._fresh += wanted
+
+    def _deliver(self) -> None:
+        """Hand everything that was published to its readers."""
+        pushes, self._fresh = self._fresh, []
+        version = self._authority.version
+        of_group: dict[Group, list[Push]] = {}
+        for push in pushes:
+            for group in self._by_stream.get(push.stream, ()):
+                of_group.setdefault(group, []).append(push)
+        for group, found in of_group.items():
+            if group.version != version:
+                self._check(group, version)
+            for subscription in group.catching:
+                subscription.is_behind = True
+            if group.live or group.joining:
+                self._send(group, found)
+
+    @staticmethod
+    def _send(group: Group, pushes: list[Push]) -> None:
+        """Encode once, send to all."""
+        encode = next(iter(group.live or group.joining)).connection.sink.encode
+        frames = [encode(push, group.feed) for push in pushes]
+        data = b"".join(frames)
+        group.cursor = pushes[-1].cursor
+        # Copies, because a reader whose queue is full leaves while it is sent to.
+        for subscription in list(group.live):
+            subscription.connection.sink.send(data)
+        for subscription in list(group.joining):
+            is_new = [push.seq > subscription.floors.get(push.stream, 0) for push in pushes]
+            new = data if all(is_new) else b"".join(compress(frames, is_new))
+            subscription.connection.sink.send(new)
+            if subscription.passes(pushes) and subscription in group.joining:
+                group.joining.discard(subscription)
+                group.live.add(subscription)
+
+    # --- readers ------------------------------------------------------------------------------
+
+    def subscribe(self, connection: Connection, feed: OpenFeed, start: int) -> Subscription:
+        """Deliver ``feed`` to a connection, beginning after the cursor ``start``.
+
+        One that follows the feed already begins anew from there.
+        """
+        if (known := connection.subscriptions.get(feed.name)) is not None:
+            known.cancel()
+        subscription = Subscription(self, connection, feed, start)
+        connection.subscriptions[feed.name] = subscription
+        self.add(subscription)
+        return subscription
+
+    def add(self, subscription: Subscription) -> None:
+        """Let a reader catch up from where it stands."""
+        feed = subscription.feed
+        group = self._groups.get(subscription.key)
+        if group is None:
+            group = Group(feed.name, feed.streams, self._authority.version)
+            self._groups[subscription.key] = group
+            for stream in feed.streams:
+                self._by_stream.setdefault(stream, set()).add(group)
+        group.catching.add(subscription)
+        if self._may_follow(subscription):  # bindings may have changed since it was asked
+            subscription.begin()
+        else:
+            self.end(subscription, "permission_denied")
+
+    def is_catching_up(self, subscription: Subscription) -> bool:
+        """Tell whether a reader has not joined its group yet."""
+        group = self._groups.get(subscription.key)
+        return group is not None and subscription in group.catching
+
+    def cursor_of(self, subscription: Subscription) -> int:
+        """Return up to where a reader was sent what there was, or 0 while it catches up."""
+        group = self._groups.get(subscription.key)
+        return 0 if group is None or self.is_catching_up(subscription) else group.cursor
+
+    def remove(self, subscription: Subscription) -> None:
+        """Take a reader out of its group; a second time is nothing."""
+        group = self._groups.get(subscription.key)
+        if group is None:
+            return
+        for members in (group.live, group.joining, group.catching):
+            members.discard(subscription)
+        if not group.readers():
+            del self._groups[subscription.key]
+            for stream in group.streams:
+                self._by_stream[stream].discard(group)
+                if not self._by_stream[stream]:
+                    del self._by_stream[stream]
+
+    def check_all(self) -> None:
+        """End what readers may follow no longer, since bindings have changed."""
+        version = self._authority.version
+        for group in list(self._groups.values()):
+            if group.version != version:
+                self._check(group, version)
+
+    def _check(self, group: Group, version: int) -> None:
+        """Ask again for each reader of a group; from memory, about a microsecond each."""
+        group.version = version
+        for subscription in group.readers():
+            if not self._may_follow(subscription):
+                self.end(subscription, "permission_denied")
+
+    def _may_follow(self, subscription: Subscription) -> bool:
+        claims, feed = subscription.connection.claims, subscription.feed
+        return claims is not None and self._authority.allows(
+            claims.member_id, feed.permission, feed.path
+        )
+
+    @staticmethod
+    def end(subscription: Subscription, reason: str) -> None:
+        """End a reader's subscription, and say so."""
+        subscription.cancel()
+        sink = subscription.connection.sink
+        sink.send(sink.encode_end(subscription.feed.name, reason))
+
+    # --- catching up --------------------------------------------------------------------------
+
+    async def catch_up(self, subscription: Subscription) -> None:
+        """Send what lies between the reader's cursor and now, then let it join its group."""
+        while not subscription.has_ended():
+            try:
+                await self._send_pages(subscription)
+            except (StorageUnavailableError, OverloadedError, DeadlineExceededError) as error:
+                _log.warning("a reader waits for the database", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - a bug ends this feed, and says so
+                _log.error("a feed failed", feed=subscription.feed.name, exc_info=error)
+                self.end(subscription, "internal")
+            else:
+                return
+
+    async def _send_pages(self, subscription: Subscription) -> None:
+        """Send page after page; join when one held all there was."""
+        sink, feed = subscription.connection.sink, subscription.feed
+        async with self._turns:
+            positions = await self._database.read(
+                lambda tx: find_positions(tx, feed.streams, subscription.start)
+            )
+        while not subscription.has_ended():
+            subscription.is_behind = False
+            async with self._turns:
+                pushes, is_last = await self._database.read(lambda tx: read_page(tx, positions))
+            for push in pushes:
+                await sink.drained()
+                if subscription.has_ended():
+                    return
+                sink.send(sink.encode(push, feed.name))
+                positions[push.stream] = push.seq
+                subscription.start = push.cursor
+            if is_last and not subscription.is_behind:
+                self._join(subscription, positions)
+                return
+
+    def _join(self, subscription: Subscription, floors: dict[str, int]) -> None:
+        """Let a reader who has caught up get what is published from now on."""
+        group = self._groups.get(subscription.key)
+        if group is not None and subscription in group.catching:
+            subscription.floors = floors
+            group.catching.discard(subscription)
+            group.joining.add(subscription)
+
+
+async def find_positions(tx: Transaction, streams: Iterable[str], cursor: int) -> dict[str, int]:
+    """Return the number in each stream up to which a cursor reaches."""
+    positions = {}
+    for stream in streams:
+        row = await tx.fetch_one(_START, stream, cursor)
+        positions[stream] = 0 if row is None else int(row[0])
+    return positions
+
+
+async def read_page(tx: Transaction, positions: dict[str, int]) -> tuple[list[Push], bool]:
+    """Return what follows ``positions``, in the order of the cursors, and whether it is all.
+
+    Where a stream has more than a page, nothing beyond its last row is given, because a
+    reader remembers one cursor for all its streams.
+    """
+    pushes: list[Push] = []
+    end: int | None = None
+    for stream, seq in positions.items():
+        rows = await tx.fetch_all(_PAGE, stream, seq, PAGE_ROWS)
+        page = [Push(*row) for row in rows]
+        if len(page) == PAGE_ROWS:
+            end = page[-1].cursor if end is None else min(end, page[-1].cursor)
+        pushes += page
+    pushes.sort(key=lambda push: push.cursor)
+    if end is None:
+        return pushes, True
+    return [push for push in pushes if push.cursor <= end], False

@@ -1,0 +1,75 @@
+"""Rows of acknowledged cursors, and the sweep of old events."""
+
+from moothall.ports.database import Transaction
+from moothall.services.feeds.model import POSITIONS_PER_MEMBER_MAX
+
+
+async def find_position(tx: Transaction, member_id: str, device: str, feed: str) -> str | None:
+    """Return the cursor that a device has acknowledged, or None."""
+    row = await tx.fetch_one(
+        "SELECT cursor FROM feeds_position WHERE member_id = $1 AND device = $2 AND feed = $3",
+        member_id,
+        device,
+        feed,
+    )
+    return None if row is None else str(row[0])
+
+
+async def update_position(
+    tx: Transaction, member_id: str, device: str, feed: str, cursor: str, now_ms: int
+) -> None:
+    """Keep how far a device has read; forget the oldest of a member who has too many."""
+    await tx.execute(
+        """
+        INSERT INTO feeds_position (member_id, device, feed, cursor, acknowledged_at_ms)
+        VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (member_id, device, feed)
+        DO UPDATE SET cursor = excluded.cursor, acknowledged_at_ms = excluded.acknowledged_at_ms
+        """,
+        member_id,
+        device,
+        feed,
+        cursor,
+        now_ms,
+    )
+    await tx.execute(
+        """
+        DELETE FROM feeds_position WHERE member_id = $1 AND (device, feed) IN (
+          SELECT device, feed FROM feeds_position WHERE member_id = $1
+          ORDER BY acknowledged_at_ms DESC, device, feed LIMIT 1000 OFFSET $2)
+        """,
+        member_id,
+        POSITIONS_PER_MEMBER_MAX,
+    )
+
+
+async def delete_positions(tx: Transaction, before_ms: int, limit: int) -> int:
+    """Forget cursors that were acknowledged before then; return how many."""
+    return await tx.execute(
+        """
+        DELETE FROM feeds_position WHERE (member_id, device, feed) IN (
+          SELECT member_id, device, feed FROM feeds_position
+          WHERE acknowledged_at_ms < $1 ORDER BY acknowledged_at_ms LIMIT $2)
+        """,
+        before_ms,
+        limit,
+    )
+
+
+async def delete_events(tx: Transaction, before_ms: int, limit: int) -> int:
+    """Delete the oldest events if they are from before then, and say up to where; return how many.
+
+    A cursor that lies before them is told apart by that from one that misses nothing.
+    """
+    rows = await tx.lock_rows(
+        "SELECT cursor, at_ms FROM action_event ORDER BY cursor LIMIT $1", limit
+    )
+    old = []
+    for cursor, at_ms in rows:
+        if at_ms >= before_ms:
+            break
+        old.append(cursor)
+    if old:
+        await tx.execute("UPDATE action_epoch SET swept_cursor = $1 WHERE id = 1", old[-1])
+        await tx.execute("DELETE FROM action_event WHERE cursor <= $1", old[-1])
+    return len(old)

@@ -1,0 +1,235 @@
+"""How any TCP door listens: addresses, sockets, seats, TLS, and the end of listening.
+
+The loop's own servers accept without limit and count nobody; a client that is turned away
+has had its TLS handshake by then. Here a seat comes before the handshake, the handshake has
+its time, and what a connection is begins only after it. A door gives a protocol for each
+seat and keeps the rest: its connections, and how they end when the house closes.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from moothall.core.errors import ConfigurationError
+from moothall.core.units import SECOND_MS
+from moothall.transports.admission import Admission, Seat, source_of
+from moothall.transports.proxies import Networks
+
+ACCEPT_TOGETHER_MAX = 64
+"""Connections accepted before other work has its turn."""
+ACCEPT_PAUSE_S = 1.0
+"""Rest after the system had no more descriptors."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerBounds:
+    """Every bound of listening; each must be at least 1.
+
+    Attributes:
+        connections_max: Open connections, counted before the TLS handshake.
+        connections_per_source_max: The same for one source: an IPv4 address, or a /64 network
+            of IPv6, because one client has a whole one. Trusted proxies are not held to it.
+        handshake_timeout_ms: TLS handshake, from the accepted connection to its end.
+        write_timeout_ms: How long TLS may take to close a connection.
+        backlog_max: Connections that the system holds until they are accepted.
+    """
+
+    connections_max: int = 10_000
+    connections_per_source_max: int = 256
+    handshake_timeout_ms: int = 10 * SECOND_MS
+    write_timeout_ms: int = 30 * SECOND_MS
+    backlog_max: int = 2_048
+
+    def __post_init__(self) -> None:
+        """Refuse a bound of nothing: none of them can be switched off."""
+        for bound in fields(self):
+            if getattr(self, bound.name) < 1:
+                raise ConfigurationError(f"{bound.name} must be at least 1")
+
+
+class Listener:
+    """Accepts connections for one door.
+
+    Args:
+        make_protocol: Called once a connection is open, its handshake behind it. The protocol
+            owns the seat and must release it in ``connection_lost``.
+        host: Name or address to listen at; a name stands for all its addresses.
+        port: 0 for a free one; see ``port`` after the start.
+        context: Server side of TLS, or None with ``insecure``.
+        insecure: Plain text: at loopback, or for trusted proxies and nobody else.
+        trusted_proxies: Who may speak for others, from ``proxies.read_networks``.
+        bounds: How much of anything there may be.
+
+    Raises:
+        ConfigurationError: Neither or both of ``context`` and ``insecure`` are given.
+    """
+
+    def __init__(
+        self,
+        make_protocol: Callable[[Seat], asyncio.BaseProtocol],
+        *,
+        host: str,
+        port: int,
+        context: ssl.SSLContext | None,
+        insecure: bool = False,
+        trusted_proxies: Networks = (),
+        bounds: ListenerBounds | None = None,
+    ) -> None:
+        if (context is None) != insecure:
+            raise ConfigurationError(
+                "a door needs a certificate, or 'insecure' for plain text on loopback"
+            )
+        self._make_protocol = make_protocol
+        self._host = host
+        self._port = port
+        self._context = context
+        self._trusted_proxies = trusted_proxies
+        self._bounds = bounds or ListenerBounds()
+        self._admission = Admission(
+            self._bounds.connections_max,
+            self._bounds.connections_per_source_max,
+            trusted_proxies,
+            proxies_only=context is None and bool(trusted_proxies),
+        )
+        self._listeners: list[socket.socket] = []
+        self._opening: set[asyncio.Task[None]] = set()
+
+    @property
+    def port(self) -> int:
+        """The port it listens at, once started."""
+        return self._port
+
+    @property
+    def connections(self) -> int:
+        """Open connections, those in a handshake included."""
+        return self._admission.connections
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            ConfigurationError: The address cannot be had, or is not loopback though
+                ``insecure`` and no proxy is trusted.
+        """
+        loop = asyncio.get_running_loop()
+        self._listeners = await self._listen()
+        self._port = self._listeners[0].getsockname()[1]
+        for listener in self._listeners:
+            loop.add_reader(listener.fileno(), self._accept, listener)
+
+    async def close_listeners(self) -> None:
+        """Accept nothing more, and end handshakes; open connections are the door's to end."""
+        loop = asyncio.get_running_loop()
+        for listener in self._listeners:
+            loop.remove_reader(listener.fileno())
+            listener.close()
+        self._listeners = []
+        # A task that never began would not give its seat back.
+        await asyncio.sleep(0)
+        for task in self._opening:
+            task.cancel()
+
+    async def wait_until_empty(self, timeout_s: float) -> bool:
+        """Wait until no connection is left; tell whether that came in time."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._admission.empty.wait(), max(0.0, timeout_s))
+        return self._admission.empty.is_set()
+
+    async def _listen(self) -> list[socket.socket]:
+        """Return listening sockets, one for each address of the host."""
+        addresses = await self._resolve()
+        listeners: list[socket.socket] = []
+        port, failure = self._port, ""
+        for family, address in addresses:
+            try:
+                listener = socket.create_server(
+                    (address, port), family=family, backlog=self._bounds.backlog_max
+                )
+            except OSError as error:
+                # A host without IPv6 still resolves names to it.
+                failure = f"cannot listen at {address} port {port}: {error.strerror}"
+                continue
+            listener.setblocking(False)  # noqa: FBT003 - the standard library's way
+            listeners.append(listener)
+            port = listener.getsockname()[1]
+        if not listeners:
+            raise ConfigurationError(f"{failure}; choose another host or port")
+        return listeners
+
+    async def _resolve(self) -> list[tuple[socket.AddressFamily, str]]:
+        """Return the addresses of the host, after a look whether plain text may go there."""
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(
+                self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+        except OSError as error:
+            raise ConfigurationError(f"host {self._host!r} has no address: {error}") from None
+        addresses: list[tuple[socket.AddressFamily, str]] = list(
+            dict.fromkeys((family, str(where[0])) for family, _, _, _, where in found)
+        )
+        if self._context is None and not self._trusted_proxies:
+            for _, address in addresses:
+                if not ipaddress.ip_address(address).is_loopback:
+                    raise ConfigurationError(
+                        f"plain text is for loopback only, and {address} is not: leave "
+                        "'insecure' out, listen at 127.0.0.1, or name your trusted_proxies"
+                    )
+        return addresses
+
+    def _accept(self, listener: socket.socket) -> None:
+        """Admit or turn away who waits."""
+        loop = asyncio.get_running_loop()
+        for _ in range(ACCEPT_TOGETHER_MAX):
+            try:
+                connection, address = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                _log.warning("cannot accept connections: %s", error.strerror)
+                loop.remove_reader(listener.fileno())
+                loop.call_later(ACCEPT_PAUSE_S, self._accept_again, listener)
+                return
+            seat = self._admission.admit(source_of(address[0]))
+            if seat is None:
+                connection.close()
+                continue
+            connection.setblocking(False)  # noqa: FBT003 - the standard library's way
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            task = loop.create_task(self._open(connection, seat))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    def _accept_again(self, listener: socket.socket) -> None:
+        if listener in self._listeners:
+            loop = asyncio.get_running_loop()
+            loop.add_reader(listener.fileno(), self._accept, listener)
+
+    async def _open(self, connection: socket.socket, seat: Seat) -> None:
+        """Do the handshake and hand the connection over; a failed one gives its seat back."""
+        is_open = False
+        loop = asyncio.get_running_loop()
+        tls = self._context is not None
+        try:
+            await loop.connect_accepted_socket(
+                lambda: self._make_protocol(seat),
+                connection,
+                ssl=self._context,
+                ssl_handshake_timeout=self._bounds.handshake_timeout_ms / 1_000 if tls else None,
+                ssl_shutdown_timeout=self._bounds.write_timeout_ms / 1_000 if tls else None,
+            )
+            is_open = True
+        except OSError as error:
+            # Scanners, plain text, an untrusting client: their business, but countable.
+            _log.debug("no connection with %s: %s", seat.source, error)
+        finally:
+            # The transport closes the socket.
+            if not is_open:
+                seat.release()
