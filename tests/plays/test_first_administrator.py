@@ -1,9 +1,11 @@
 """A fresh hall and the people who would like to be its first administrator."""
 
 import asyncio
+import re
 import stat
 from pathlib import Path
 
+import apsw
 import pytest
 
 from moothall.services.access.actions import digest_secret
@@ -140,3 +142,33 @@ async def test_attempts_and_success_are_in_the_audit_trail(tmp_path: Path) -> No
             "WHERE action = 'access.claim_administration' ORDER BY number"
         )
         assert rows == [(eve.member_id, "wrong_secret"), (boss.member_id, "done")]
+
+
+@pytest.mark.requirement("R11")
+async def test_whoever_holds_the_files_lets_somebody_claim_again_and_it_shows(
+    tmp_path: Path,
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "run-sign-in.md"
+    found = re.search(r"UPDATE access_claim SET [^\"]+", page.read_text("utf-8"))
+    assert found is not None
+    async with open_test_hall(tmp_path) as hall:
+        await show_secret(hall)
+        gone, ann = await hall.member("gone"), await hall.member("ann")
+        await claim(hall, gone)
+        await hall.run_job("access.seal_audit")
+    connection = apsw.Connection(str(tmp_path / "hall" / "hall.sqlite"))
+    connection.execute(found[0])
+    connection.close()
+    async with open_test_hall(tmp_path) as hall:
+        assert await show_secret(hall, "another one")
+        assert await claim(hall, ann) == "wrong_secret", "the old one opens nothing"
+        assert await claim(hall, ann, "another one") == "won"
+        assert await is_administrator(hall, ann)
+        rows = await hall.rows(
+            "SELECT actor FROM access_audit WHERE action = 'access.claim_administration'"
+            " AND outcome = 'done' ORDER BY number"
+        )
+        assert rows == [(gone.member_id,), (ann.member_id,)]
+        await hall.run_job("access.seal_audit")
+        report = await hall.call("access.verify_audit", as_=ann)  # refused if it is not whole
+        assert report.rows_checked > len(rows)

@@ -39,6 +39,7 @@ _OBJECTS_FEW = 8
 _MESSAGE_SIZE_SMALL = 4_096
 """Up to these bytes it is quicker to compare all strings than to take the message apart."""
 
+_BACKSLASH = ord("\\")
 _NAME_WITH_ESCAPE = re.compile(rb'\\[^"\\]*"[ \t\n\r]*:')
 _OTHERS = bytes(set(range(256)) - set(b'"[]{}'))
 _AS_STEPS = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")
@@ -93,17 +94,20 @@ def check_text(text: bytes | bytearray | memoryview) -> None:
         InvalidArgumentError: ``text`` is not UTF-8 or deeper than `DEPTH_MAX` (field ``body``),
             or a name stands twice in one object (the field is the path to it).
     """
-    raw = bytes(text)
-    try:
-        whole = None if raw.isascii() else raw.decode()
-    except UnicodeDecodeError as error:
-        raise _no_json(error) from None
-    plain = _plain(raw)
-    objects = raw.count(b"{")
-    if objects + raw.count(b"[") > DEPTH_MAX and _is_too_deep(plain):
-        raise _too_deep()
+    raw = text if isinstance(text, bytes) else bytes(text)
+    if not raw.isascii():
+        try:
+            raw.decode()
+        except UnicodeDecodeError as error:
+            raise _no_json(error) from None
+    plain = _plain(raw) if _BACKSLASH in raw else raw
+    objects = 0
+    if len(raw) > 2 * DEPTH_MAX:
+        objects = raw.count(b"{")
+        if objects + raw.count(b"[") > DEPTH_MAX and _is_too_deep(plain):
+            raise _too_deep()
     if objects > _OBJECTS_FEW or not _has_distinct_names(plain):
-        _check_members(raw.decode() if whole is None else whole)
+        _check_members(raw)
 
 
 def check_envelope(message: bytes | bytearray | memoryview, request: str) -> None:
@@ -121,16 +125,14 @@ def check_envelope(message: bytes | bytearray | memoryview, request: str) -> Non
     seen = set()
     for key, value in _decode_members(raw).items():
         if key.name in seen:
-            raise _twice(_step_into("", key.name))
+            raise _twice(_told(key.name))
         seen.add(key.name)
         if key.name != request and bytes(value)[:1] in b"[{":
-            _check_members(bytes(value).decode(), key.name)
+            _check_members(bytes(value), key.name)
 
 
 def _plain(raw: bytes) -> bytes:
     """Return JSON in which each quote begins or ends a string; an escape keeps its backslash."""
-    if b"\\" not in raw:
-        return raw
     return raw.replace(b"\\\\", b"\\.").replace(b'\\"', b"\\.")
 
 
@@ -143,7 +145,7 @@ def _has_distinct_names(plain: bytes) -> bool:
     strings = plain.split(b'"')[1::2]
     if len(set(strings)) != len(strings):
         return False
-    return b"\\" not in plain or _NAME_WITH_ESCAPE.search(plain) is None
+    return _BACKSLASH not in plain or _NAME_WITH_ESCAPE.search(plain) is None
 
 
 def _is_too_deep(plain: bytes) -> bool:
@@ -172,14 +174,15 @@ class _Members(list[tuple[str, Any]]):
     """The members of an object, in order, as they stand there."""
 
 
-def _check_members(text: str, path: str = "") -> None:
+def _check_members(raw: bytes, path: str = "") -> None:
     """Refuse a text, which stands at ``path``, if an object in it has two members of one name."""
+    text = raw.decode(errors="replace")  # a message's bytes are its decoder's affair
     try:
         # The numbers do not matter, and a huge one would take long.
         json.loads(text, object_pairs_hook=_refuse_twins, parse_int=len, parse_float=len)
     except _TwinsError:
         tree = json.loads(text, object_pairs_hook=_Members, parse_int=len, parse_float=len)
-        raise _twice(_find_twin(tree, path)) from None
+        raise _twice(_join(path, _find_twin(tree))) from None
     except ValueError as error:
         raise _no_json(error) from None
 
@@ -194,32 +197,35 @@ def _refuse_twins(members: list[tuple[str, Any]]) -> None:
         raise _TwinsError
 
 
-def _find_twin(value: Any, path: str) -> str:
-    """Return the path of the first name that stands twice, or nothing."""
+def _find_twin(value: Any) -> str:
+    """Return the path to the first name that stands twice, or nothing."""
     if isinstance(value, _Members):
         seen = set()
         for name, inner in value:
             if name in seen:
-                return _step_into(path, name)
+                return _told(name)
             seen.add(name)
-            if isinstance(inner, list) and (found := _find_twin(inner, _step_into(path, name))):
-                return found
+            if isinstance(inner, list) and (path := _find_twin(inner)):
+                return _join(_told(name), path)
     else:
         for index, inner in enumerate(value):
-            if isinstance(inner, list) and (found := _find_twin(inner, f"{path}[{index}]")):
-                return found
+            if isinstance(inner, list) and (path := _find_twin(inner)):
+                return _join(f"[{index}]", path)
     return ""
 
 
 def _twice(path: str) -> InvalidArgumentError:
     reason = "the name stands twice in one object"
-    return InvalidArgumentError(path or "body", reason, "give it once")
+    return InvalidArgumentError(path, reason, "give it once")
 
 
-def _step_into(path: str, name: str) -> str:
-    """Return the path of a member; a name may hold half a surrogate pair, which no answer can."""
-    told = name[:TOLD_CHARACTERS_MAX].encode("utf-8", "replace").decode()
-    return f"{path}.{told}" if path else told
+def _join(path: str, inner: str) -> str:
+    return f"{path}{inner}" if not path or inner.startswith("[") else f"{path}.{inner}"
+
+
+def _told(name: str) -> str:
+    """Return what of a name an answer repeats; half a surrogate pair it cannot hold."""
+    return name[:TOLD_CHARACTERS_MAX].encode("utf-8", "replace").decode() or '""'
 
 
 def _too_deep() -> InvalidArgumentError:

@@ -32,7 +32,8 @@ NOT_SETTINGS = frozenset({"MOOTHALL_CONFIG_DIR", "MOOTHALL_CONFIG"})
 TABLES: Mapping[str, type[RoomSettings]] = {**TABLES_OF_SENDERS, **TABLES_OF_DOORS}
 """The hall's own tables of settings, by their names."""
 
-Port = Annotated[int, Meta(ge=0, le=65_535)]
+PORT_MAX = 65_535
+Port = Annotated[int, Meta(ge=0, le=PORT_MAX)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,7 +44,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: Port = 8443
-    """Port of HTTPS; 0 takes any that is free."""
+    """Port of HTTPS and WebSocket; 0 takes any that is free."""
+    ndjson_port: Port | None = None
+    """Port of NDJSON; left out, the one after ``port``; 0 takes any that is free."""
     certificate: str = ""
     """PEM file of one's own certificate (with its chain); empty: a self-made one."""
     key: str = ""
@@ -69,6 +72,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How much is logged (to standard error, as JSON lines unless it is a terminal)."""
     tables: dict[str, dict[str, Any]] = {}
     """Tables of the rooms as they were given; see :func:`read_tables`."""
+
+    @property
+    def line_port(self) -> int:
+        """The port of NDJSON.
+
+        Raises:
+            ConfigurationError: It follows from a port that has none after it.
+        """
+        if self.ndjson_port is not None:
+            return self.ndjson_port
+        if self.port == PORT_MAX:
+            msg = f"ndjson_port: there is no port after {PORT_MAX}; choose one"
+            raise ConfigurationError(msg)
+        return self.port + 1 if self.port else 0
 
     @property
     def data_path(self) -> Path:

@@ -7,23 +7,18 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import structlog
 
 from moothall.app.compose import Hall, open_hall
 from moothall.app.config import Settings
+from moothall.app.doors import DOORS, MakeDoor, open_doors
 from moothall.app.keyfile import write_secret_file
 from moothall.core.errors import ConfigurationError
 from moothall.services.access.actions import digest_secret
 from moothall.services.access.store import renew_claim
-from moothall.transports.http.bounds import HttpBounds
-from moothall.transports.http.openapi import build_openapi
-from moothall.transports.http.origins import read_origins
-from moothall.transports.http.server import HttpDoor
-from moothall.transports.proxies import read_networks
-from moothall.transports.settings import WebSettings
 from moothall.transports.tls import CertificateFiles, ServerTls, ensure_certificate
 
 SECRET_FILE = "first-administrator-secret"  # noqa: S105 - the name of a file
@@ -35,62 +30,43 @@ EXIT_DISK = 74
 _log = structlog.get_logger("moothall.hall")
 
 
-async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM.
+async def serve(
+    settings: Settings, announce: Callable[[str], None], makers: Iterable[MakeDoor] = DOORS
+) -> None:
+    """Serve until SIGINT, SIGTERM or ``hall.shutdown``.
 
     Args:
         settings: The hall's settings.
         announce: Shows the operator what to do next, once the doors are open.
+        makers: The doors.
 
     Raises:
         ConfigurationError: Something must be mended first.
     """
     # First, so that a signal during the start is not lost either.
     stop = _listen_for_signals()
-    scheme = "http" if settings.insecure else "https"
     secret_file = settings.data_path / SECRET_FILE
     hall = await open_hall(
         settings,
         on_sync_failure=_stop_at_once,
         on_claimed=lambda: _remove_secret(secret_file),
+        on_shutdown=stop.set,
     )
     try:
         secret = await _renew_claim(hall, secret_file)
         tls = None if settings.insecure else _open_tls(settings)
-        door = _make_door(hall, settings, tls)
-        await door.start()
+        doors = await open_doors(hall, settings, tls, makers)
         try:
-            url = f"{scheme}://{_host_in_url(settings.host)}:{door.port}"
             hall.jobs.start()
             # What is there now stays; the collector need not look through it for ever.
             gc.collect()
             gc.freeze()
-            announce(_banner(url, settings, tls, hall.issuer, secret))
+            announce(_banner(doors.urls, settings, tls, hall.issuer, secret))
             await _keep_house_until(stop, tls)
         finally:
-            await door.stop()
+            await doors.close()
     finally:
         await hall.close()
-
-
-def _make_door(hall: Hall, settings: Settings, tls: ServerTls | None) -> HttpDoor:
-    """Return the HTTPS door on the hall's pipeline."""
-    return HttpDoor(
-        hall.pipeline.answer,
-        openapi=lambda: build_openapi(hall.catalog.actions.values()),
-        jwks=hall.public_jwks,
-        make_request_id=hall.pipeline.make_request_id,
-        host=settings.host,
-        port=settings.port,
-        context=None if tls is None else tls.context,
-        insecure=settings.insecure,
-        origins=read_origins(hall.house.use(WebSettings).origins),
-        trusted_proxies=read_networks(settings.trusted_proxies),
-        bounds=HttpBounds(
-            connections_max=settings.connections_max,
-            connections_per_source_max=settings.connections_per_source_max,
-        ),
-    )
 
 
 def _open_tls(settings: Settings) -> ServerTls:
@@ -158,11 +134,13 @@ def _renew_certificate(tls: ServerTls) -> None:
 
 
 def _banner(
-    url: str, settings: Settings, tls: ServerTls | None, issuer: str, secret: str | None
+    urls: list[str], settings: Settings, tls: ServerTls | None, issuer: str, secret: str | None
 ) -> str:
     """Return what the operator sees when the doors are open."""
+    url, *others = urls
     lines = [
         f"Moothall is open at {url}",
+        *(f"  also at      {other}" for other in others),
         f"  data         {settings.data_path}",
     ]
     pin = ""
@@ -206,13 +184,6 @@ def _program() -> str:
     with contextlib.suppress(ValueError):
         return str(program.resolve().relative_to(Path.cwd()))
     return str(program)
-
-
-def _host_in_url(host: str) -> str:
-    """Return a host as it stands in a URL (RFC 3986, section 3.2.2)."""
-    if host in {"0.0.0.0", "::", ""}:  # noqa: S104 - not bound here, only shown
-        return "localhost"
-    return f"[{host}]" if ":" in host else host
 
 
 def _stop_at_once(error: BaseException) -> None:

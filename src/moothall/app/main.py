@@ -16,9 +16,17 @@ EXIT_CONFIGURATION = 78
 @click.option("--data", metavar="DIR", help="Folder of the hall's data.")
 @click.option("--host", metavar="ADDRESS", help="Address to listen on (127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port of HTTPS (8443).")
+@click.option(
+    "--ndjson-port", type=click.IntRange(0, 65_535), help="Port of NDJSON (the one after --port)."
+)
 @click.option("--certificate", metavar="FILE", help="PEM file of your own certificate.")
 @click.option("--key", metavar="FILE", help="PEM file of its key.")
-@click.option("--insecure", is_flag=True, default=None, help="Plain HTTP, on loopback or for trusted proxies.")
+@click.option(
+    "--insecure",
+    is_flag=True,
+    default=None,
+    help="Plain HTTP, on loopback or for trusted proxies.",
+)
 @click.option("--functions", metavar="DIR", multiple=True, help="Folder of your own rooms.")
 @click.option("--config", metavar="FILE", envvar="MOOTHALL_CONFIG", help="A moothall.toml.")
 @click.option(

@@ -17,36 +17,47 @@ if TYPE_CHECKING:
     from moothall.client.device import describe_device
     from moothall.client.errors import (
         AddressError,
+        BusyError,
         CallError,
         CallTimeoutError,
         CertificateChangedError,
         CertificateUntrustedError,
         ClientError,
+        FeedEndedError,
         HallUnreachableError,
+        SessionEndedError,
         WalletDamagedError,
         WalletError,
     )
+    from moothall.client.feed import Event, Feed
     from moothall.client.hall import Hall
     from moothall.client.retry import Effect, Limits
     from moothall.client.store import MemoryStore, Session, Store
-    from moothall.client.sync import SyncHall
+    from moothall.client.sync import Pending, SyncFeed, SyncHall
     from moothall.client.wallet import Wallet
     from moothall.client.world import World
 
 __all__ = [
     "AddressError",
+    "BusyError",
     "CallError",
     "CallTimeoutError",
     "CertificateChangedError",
     "CertificateUntrustedError",
     "ClientError",
     "Effect",
+    "Event",
+    "Feed",
+    "FeedEndedError",
     "Hall",
     "HallUnreachableError",
     "Limits",
     "MemoryStore",
+    "Pending",
     "Session",
+    "SessionEndedError",
     "Store",
+    "SyncFeed",
     "SyncHall",
     "Wallet",
     "WalletDamagedError",
@@ -57,11 +68,15 @@ __all__ = [
 
 _HOMES = {
     "Effect": "retry",
+    "Event": "feed",
+    "Feed": "feed",
     "Hall": "hall",
     "Limits": "retry",
     "MemoryStore": "store",
+    "Pending": "sync",
     "Session": "store",
     "Store": "store",
+    "SyncFeed": "sync",
     "SyncHall": "sync",
     "Wallet": "wallet",
     "World": "world",

@@ -9,6 +9,9 @@ The tree::
           CallTimeoutError          the time limit of the call was reached first
         CertificateUntrustedError   the hall did not prove who it is
           CertificateChangedError   it showed another certificate than the pinned one
+        SessionEndedError           the hall ended the session, and with it a feed
+        FeedEndedError              the hall gives nothing more of a feed
+        BusyError                   more at a time than this client may have
         AddressError                the address of a hall cannot be used
         WalletError                 the files of the client cannot be used
           WalletDamagedError        a file is damaged; it is never overwritten
@@ -136,6 +139,27 @@ class CertificateChangedError(CertificateUntrustedError):
     """The hall showed another certificate than the one trusted; nothing was sent to it."""
 
     name = "certificate_changed"
+
+
+class SessionEndedError(ClientError):
+    """The hall ended the session; ``details.reason`` is ``session_ended`` or ``idle``."""
+
+    name = "session_ended"
+    code = Code.UNAUTHENTICATED
+
+
+class FeedEndedError(ClientError):
+    """The hall gives nothing more of a feed; ``details.reason`` says why."""
+
+    name = "feed_ended"
+    code = Code.PERMISSION_DENIED
+
+
+class BusyError(ClientError):
+    """The program has more under way than its client may have."""
+
+    name = "busy"
+    code = Code.RESOURCE_EXHAUSTED
 
 
 class AddressError(ClientError):

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from moothall.client.channel import Answer
 from moothall.client.errors import CallError, HallUnreachableError
+from moothall.client.exchange import Answer
 from moothall.core.codes import HTTP_STATUS, RETRYABLE, Code
 from moothall.core.errors import Problem
 
@@ -13,7 +13,7 @@ _BALANCER_STATUSES = frozenset({502, 503, 504})
 
 def read_problem(answer: Answer) -> CallError | HallUnreachableError:
     """Return the error that an answer other than 200 stands for."""
-    if problem := _decode(answer.body):
+    if problem := find_problem(answer.body):
         return CallError(problem)
     if answer.status in _BALANCER_STATUSES:
         return CallError(_unavailable(answer.status))
@@ -24,7 +24,8 @@ def read_problem(answer: Answer) -> CallError | HallUnreachableError:
     )
 
 
-def _decode(body: bytes) -> Problem | None:
+def find_problem(body: bytes) -> Problem | None:
+    """Return the problem that a body holds, or None if it holds none."""
     try:
         tree = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

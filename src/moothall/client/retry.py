@@ -32,6 +32,11 @@ class Limits:
         backoff_ms: Bound of the first wait; it doubles with each repetition.
         backoff_max_ms: Bound of any wait that the hall did not ask for.
         reply_bytes_max: Size of the largest answer that is read.
+        calls_max: Calls in flight on one connection that stays; more wait for their turn.
+        feeds_max: Feeds that one client follows at a time; each has its own connection.
+        events_max: Events of a feed that wait to be taken; then nothing more is read.
+        reconnect_ms: Bound of the first wait before a feed's connection is opened anew.
+        reconnect_max_ms: Bound of any such wait.
     """
 
     timeout_ms: int = 30_000
@@ -40,6 +45,11 @@ class Limits:
     backoff_ms: int = 100
     backoff_max_ms: int = 5_000
     reply_bytes_max: int = 32 * 1_024 * 1_024
+    calls_max: int = 64
+    feeds_max: int = 32
+    events_max: int = 1_000
+    reconnect_ms: int = 500
+    reconnect_max_ms: int = 30_000
 
 
 def is_safe_to_repeat(effect: Effect | None, key: str | None) -> bool:

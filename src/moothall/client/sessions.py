@@ -44,6 +44,11 @@ class SessionKeeper:
             self._take(self._store.load_session(), from_disk=True)
         return self._session
 
+    @property
+    def fresh_s(self) -> float:
+        """For how many seconds the access token need not be renewed."""
+        return max(0.0, self._fresh_until_s - self._world.monotonic())
+
     async def access_token(self, rejected: str | None = None) -> str | None:
         """Return a token that should be valid now, or None without a session.
 

@@ -10,6 +10,7 @@ through the system's authorities instead.
 import asyncio
 import hashlib
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,41 @@ from moothall.client.errors import (
 FINGERPRINT_PREFIX = "sha256:"
 
 _PEEK_TIMEOUT_S = 10.0
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Connect = Callable[[Address, ssl.SSLContext | None], Awaitable[Streams]]
+"""Opens a connection, after its TLS handshake where there is a context."""
+
+
+async def connect(address: Address, context: ssl.SSLContext | None) -> Streams:
+    """Open a connection by the network.
+
+    Raises:
+        OSError: Nobody answers there, or the handshake failed (``ssl.SSLError``).
+    """
+    if context is None:
+        return await asyncio.open_connection(address.host, address.port)
+    return await asyncio.open_connection(
+        address.host,
+        address.port,
+        ssl=context,
+        server_hostname=address.host,
+        ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S,
+        # Whoever closes does not wait for the word of a hall that may be dead.
+        ssl_shutdown_timeout=_SHUTDOWN_TIMEOUT_S,
+    )
+
+
+_HANDSHAKE_TIMEOUT_S = 10.0
+_SHUTDOWN_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """By what a hall is to be known; without either, by an authority of the system."""
+
+    certificate_pem: str | None = None
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +78,59 @@ class Trust:
     def fingerprint(self) -> str | None:
         """Fingerprint of the pinned certificate."""
         return None if self.certificate_pem is None else fingerprint_of(self.certificate_pem)
+
+
+class TrustFinder:
+    """Finds once what proves that a hall is the one meant; all its doors show the same."""
+
+    def __init__(self, pin: Pin, connect: Connect = connect) -> None:
+        self._pin = pin
+        self._connect = connect
+        self._found: Trust | None = None
+        self._finding = asyncio.Lock()
+
+    async def find(self, address: Address) -> Trust:
+        """Return it; a fingerprint is compared with the certificate shown, and then pinned.
+
+        Raises:
+            CertificateUntrustedError: The hall shows another certificate.
+            HallUnreachableError: Nobody answers there.
+        """
+        if not address.is_tls:
+            return Trust("insecure")
+        async with self._finding:
+            if self._found is None:
+                self._found = await self._look(address)
+            return self._found
+
+    async def explain(self, address: Address, trust: Trust, reason: str) -> Exception:
+        """Return what to tell after a handshake that failed on the certificate."""
+        return await explain_refusal(address, trust, reason, self._connect)
+
+    async def _look(self, address: Address) -> Trust:
+        if self._pin.certificate_pem is not None:
+            return Trust("pinned", self._pin.certificate_pem)
+        if self._pin.fingerprint is None:
+            return Trust("system")
+        shown = await fetch_certificate(address, self._connect)
+        check_fingerprint(address, self._pin.fingerprint, shown)
+        return Trust("pinned", shown)
+
+
+def check_fingerprint(address: Address, expected: str, certificate_pem: str) -> None:
+    """Refuse a certificate that has not the fingerprint expected.
+
+    Raises:
+        CertificateUntrustedError: It has another one.
+    """
+    shown = fingerprint_of(certificate_pem)
+    if not is_same_fingerprint(expected, shown):
+        raise CertificateUntrustedError(
+            f"{address.url} shows another certificate than the expected one",
+            "ask the operator of the hall for the fingerprint",
+            expected=expected,
+            shown=shown,
+        )
 
 
 def fingerprint_of(certificate_pem: str) -> str:
@@ -104,7 +193,7 @@ def certificate_text(certificate_pem: str) -> str:
     return certificate_pem[start : stop + len(end)] + "\n"
 
 
-async def fetch_certificate(address: Address) -> str:
+async def fetch_certificate(address: Address, connect: Connect = connect) -> str:
     """Return the certificate that a hall shows, as PEM. Proves nothing; sends nothing.
 
     Raises:
@@ -115,9 +204,7 @@ async def fetch_certificate(address: Address) -> str:
     context.verify_mode = ssl.CERT_NONE
     try:
         async with asyncio.timeout(_PEEK_TIMEOUT_S):
-            _, writer = await asyncio.open_connection(
-                address.host, address.port, ssl=context, server_hostname=address.host
-            )
+            _, writer = await connect(address, context)
     except ssl.SSLError as error:
         raise HallUnreachableError(
             f"{address.url} does not answer with TLS: {error.reason or error}",
@@ -161,7 +248,9 @@ def unreachable(address: Address, error: BaseException) -> HallUnreachableError:
     )
 
 
-async def explain_refusal(address: Address, trust: Trust, reason: str) -> CertificateUntrustedError:
+async def explain_refusal(
+    address: Address, trust: Trust, reason: str, connect: Connect = connect
+) -> CertificateUntrustedError:
     """Return what to tell after a handshake that failed on the certificate."""
     pinned = trust.fingerprint
     if pinned is None:
@@ -170,7 +259,7 @@ async def explain_refusal(address: Address, trust: Trust, reason: str) -> Certif
             "pin its certificate: moothall server add NAME URL --fingerprint sha256:...",
         )
     try:
-        shown = fingerprint_of(await fetch_certificate(address))
+        shown = fingerprint_of(await fetch_certificate(address, connect))
     except HallUnreachableError:
         shown = "unknown"
     if shown == pinned:

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from moothall.client.trust import Connect, connect
+
 if TYPE_CHECKING:
     import httpx
 
@@ -30,7 +32,8 @@ class World:
         sleep: Waits for a number of seconds.
         fraction: Random number, 0 to 1.
         new_key: A fresh idempotency key.
-        transport: Stands in for the network.
+        connect: Opens a connection that stays.
+        transport: Stands in for the network where HTTP requests go.
     """
 
     monotonic: Callable[[], float] = time.monotonic
@@ -38,4 +41,5 @@ class World:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     fraction: Callable[[], float] = random.random
     new_key: Callable[[], str] = _new_key
+    connect: Connect = connect
     transport: "httpx.AsyncBaseTransport | None" = None

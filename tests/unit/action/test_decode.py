@@ -219,11 +219,6 @@ def test_a_huge_number_breaks_nothing(digits: int) -> None:
     assert refuse(f'{{{ONE}, "since": {"9" * digits}}}')["field"] == "since"
 
 
-def test_of_two_members_of_one_name_the_last_counts() -> None:
-    request = decode_request(DECODER, Import, f'{{{ONE}, "name": "a", "name": "b"}}'.encode())
-    assert request.name == "b"
-
-
 @pytest.mark.parametrize("name", ["x" * 100_000, "a`b", "name` - at `$.entries[0]", "a\nb"])
 def test_a_strange_field_name_is_repeated_only_in_part(name: str) -> None:
     details = refuse(json.dumps({"entries": [{"member": "ada"}], name: 1}))

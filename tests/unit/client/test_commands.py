@@ -189,6 +189,19 @@ def test_facts_of_a_refusal_are_told_as_people_read_them(
     assert {"servers: a, b", "count_max: 3"} <= set(lines)
 
 
+@pytest.mark.parametrize(
+    ("wait_ms", "told"),
+    [(1, "0.1 s"), (59_499, "59.5 s"), (60_000, "60 s"), (60_001, "2 min"), (1_660_000, "28 min")],
+)
+def test_wait_is_told_as_people_reckon_it(
+    moothall: Run, hall: StubHall, capsys: pytest.CaptureFixture[str], wait_ms: int, told: str
+) -> None:
+    said = problem("failed_precondition", status=409, retryable=False, retry_after_ms=wait_ms)
+    hall.replies = [said]
+    assert moothall("rank", "get", "7") == 16
+    assert f"try again in {told}\n" in capsys.readouterr().err
+
+
 def test_unreachable_hall(moothall: Run, hall: StubHall) -> None:
     hall.script = lambda _: httpx.ConnectError("refused")
     assert moothall("rank", "get", "7", "--retries", "0") == 3

@@ -8,7 +8,7 @@ import pytest
 from moothall.action.catalog import Catalog as HallCatalog
 from moothall.app.discovery import find_rooms
 from moothall.client.catalog import Catalog, read_catalog
-from moothall.client.cli.derive import ActionCommand, commands_of
+from moothall.client.cli.derive import ActionCommand, commands_of, question_for
 from moothall.client.cli.fields import fields_of
 from moothall.transports.http.openapi import build_openapi
 
@@ -90,6 +90,13 @@ def test_line_of_the_access_room_becomes_a_request(
 def test_place_of_a_ban_is_never_left_out_nor_given_twice(catalog: Catalog, line: str) -> None:
     with pytest.raises(click.UsageError):
         parse(catalog, line)
+
+
+@pytest.mark.requirement("R21")
+@pytest.mark.parametrize(("at", "told"), [("", "at the whole hall"), ("board/7", "at board/7")])
+def test_question_before_a_ban_says_where(catalog: Catalog, at: str, told: str) -> None:
+    ban = commands_of(catalog, "member")["ban"]
+    assert question_for(ban, {"member": "bob", "at": at}) == f"Ban member: member bob, {told}?"
 
 
 @pytest.mark.requirement("R40")

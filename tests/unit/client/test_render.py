@@ -194,6 +194,27 @@ def test_moment_that_has_not_been_is_no_year_1970(show: Show) -> None:
     assert shown.lines == ["head_count: 0", "head_at_ms: never"]
 
 
+@pytest.mark.parametrize("name", ["at_ms", "used_at_ms", "until_ms", "locked_until_ms", "now_ms"])
+def test_moments_are_told_as_such_in_tables_too(show: Show, name: str) -> None:
+    rows = [{"id": "a", name: NOON_MS}, {"id": "b", name: NOON_MS + 1_000}]
+    assert show(rows, columns=0).lines[1] == f"a   {format_time(NOON_MS)}"
+
+
+@pytest.mark.parametrize(
+    ("duration_ms", "text"),
+    [
+        (0, "0 ms"),
+        (900_000, "15 min"),
+        (59_499, "59 s 499 ms"),
+        (90_061_000, "1 d 1 h 1 min 1 s"),
+        (-1_000, "-1 s"),
+    ],
+)
+def test_durations_are_told_exactly(show: Show, duration_ms: int, text: str) -> None:
+    assert show({"life_ms": duration_ms}, columns=80).lines == [f"life_ms: {text}"]
+    assert show({"lap_ms": duration_ms}, columns=80).lines == [f"lap_ms: {duration_ms}"]
+
+
 def test_long_texts_fold(show: Show) -> None:
     rows = [{"name": "a", "summary": "word " * 100 + "日本語 end"}]
     shown = show(rows, columns=60)

@@ -83,7 +83,7 @@ class ActionCommand(click.Command):
         verb = self.operation.command[1]
         request = self._request(values)
         if verb in DANGEROUS:
-            confirm(state, _question(self.operation, request))
+            confirm(state, question_for(self.operation, request))
         request |= self._secrets(values)
         result = call(state, self.operation.name, request)
         if self.operation.secret_reply and not values.get("show_secrets__"):
@@ -151,9 +151,15 @@ def hide_secrets(result: Any) -> Any:
     }
 
 
-def _question(operation: Operation, request: Mapping[str, Any]) -> str:
+def question_for(operation: Operation, request: Mapping[str, Any]) -> str:
+    """Return what is asked before a command that takes something away."""
     noun, verb = operation.command
-    what = ", ".join(f"{name} {value}" for name, value in request.items())
+    # An empty place would look as if something were missing, where most is at stake.
+    shown = {
+        name: "the whole hall" if (name, value) == ("at", "") else value
+        for name, value in request.items()
+    }
+    what = ", ".join(f"{name} {value}" for name, value in shown.items())
     return neutralise(f"{verb.capitalize()} {noun}{': ' if what else ''}{what}?")
 
 

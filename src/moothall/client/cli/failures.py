@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
-from moothall.client.cli.render import say, show_value
+from moothall.client.cli.render import format_duration, say, show_value
 from moothall.client.cli.text import neutralise_json
 from moothall.client.errors import CallError, ClientError
 from moothall.core.codes import Code
 from moothall.core.errors import Problem
 
+_MINUTE_MS = 60_000
 _SAID_OTHERWISE = frozenset({"reason", "remedy", "field", "near", "retry_after_ms"})
 
 
@@ -62,7 +63,7 @@ def _remedy_for(problem: Problem) -> str:
     """Return what helps, where this program knows better than the hall or it says nothing."""
     wait_ms = problem.details.get("retry_after_ms")
     if isinstance(wait_ms, (int, float)):
-        return f"try again in {wait_ms / 1_000:.3g} s"
+        return f"try again in {_describe_wait(int(wait_ms))}"
     if problem.name == "unauthenticated":
         return "sign in: moothall login NAME"
     if "remedy" in problem.details:
@@ -75,6 +76,13 @@ def _remedy_for(problem: Problem) -> str:
         case Code.UNAVAILABLE | Code.ABORTED:
             return "try again later"
     return ""
+
+
+def _describe_wait(wait_ms: int) -> str:
+    """Return how long to wait, rounded up: shorter than a minute to tenths of a second."""
+    if wait_ms <= _MINUTE_MS:
+        return f"{-(-wait_ms // 100) / 10:g} s"
+    return format_duration(-(-wait_ms // _MINUTE_MS) * _MINUTE_MS)
 
 
 def _usage_problem(message: str) -> Problem:

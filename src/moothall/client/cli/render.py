@@ -22,7 +22,10 @@ from moothall.client.cli.text import neutralise, neutralise_json
 _GAP = "  "
 _NEEDED = 5
 _FOLDED_WIDTH_MIN = 16
-_TIME_SUFFIX = "_at_ms"
+_MOMENTS = frozenset({"at_ms", "now_ms", "since_ms", "until_ms"})
+_MOMENT_SUFFIXES = ("_at_ms", "_until_ms")
+_DURATION_SUFFIXES = ("life_ms", "left_ms", "after_ms")
+_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms"))
 _KEYS = frozenset({"at", "id", "name", "role", "subject", "url"})
 _KEY_SUFFIXES = ("_id", "_name")
 
@@ -168,7 +171,7 @@ def _column(name: str, values: Sequence[Any]) -> _Column:
     return _Column(
         title=texts[0],
         cells=texts[1:],
-        is_number=is_number and not name.endswith(_TIME_SUFFIX),
+        is_number=is_number and not _is_moment(name),
         width=width,
         folded_width=max(word_width, min(width, _FOLDED_WIDTH_MIN)),
     )
@@ -199,7 +202,7 @@ def _usefulness(column: _Column, *, has_name: bool) -> int:
     if column.is_key:
         # Commands take a member's name for the id.
         return 3 if column.title == "member_id" and has_name else _NEEDED
-    if column.title.endswith(_TIME_SUFFIX):
+    if _is_moment(column.title):
         return 1
     return 4 if column.is_number else 2
 
@@ -267,10 +270,12 @@ def show_value(name: str, value: Any) -> str:
             text = ""
         case bool():
             text = "yes" if value else "no"
-        case 0 if name.endswith(_TIME_SUFFIX):
+        case 0 if _is_moment(name):
             text = "never"
-        case int() if name.endswith(_TIME_SUFFIX) or name == "now_ms":
+        case int() if _is_moment(name):
             text = format_time(value)
+        case int() if name.endswith(_DURATION_SUFFIXES):
+            text = format_duration(value)
         case int() | float():
             text = f"{value:.12g}" if isinstance(value, float) else str(value)
         case str():
@@ -282,6 +287,11 @@ def show_value(name: str, value: Any) -> str:
     return neutralise(text)
 
 
+def _is_moment(name: str) -> bool:
+    """Tell whether a number of this name is a moment, in epoch milliseconds."""
+    return name in _MOMENTS or name.endswith(_MOMENT_SUFFIXES)
+
+
 def format_time(epoch_ms: int) -> str:
     """Return a moment as local time with its offset, or the number if it is none."""
     try:
@@ -289,3 +299,13 @@ def format_time(epoch_ms: int) -> str:
     except (OverflowError, ValueError, OSError):
         return str(epoch_ms)
     return moment.isoformat(sep=" ", timespec="seconds")
+
+
+def format_duration(duration_ms: int) -> str:
+    """Return a duration exactly, in the units that people use: ``1 h 30 min``."""
+    parts, left_ms = [], abs(duration_ms)
+    for unit_ms, unit in _UNITS:
+        count, left_ms = divmod(left_ms, unit_ms)
+        if count:
+            parts.append(f"{count} {unit}")
+    return ("-" if duration_ms < 0 else "") + (" ".join(parts) or "0 ms")

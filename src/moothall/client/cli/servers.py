@@ -10,7 +10,13 @@ from moothall.client.cli.groups import LocalCommand, NounGroup
 from moothall.client.cli.render import print_result, say
 from moothall.client.cli.state import State, state_of
 from moothall.client.errors import ClientError
-from moothall.client.trust import Trust, fetch_certificate, fingerprint_of, is_certified
+from moothall.client.trust import (
+    Trust,
+    check_fingerprint,
+    fetch_certificate,
+    fingerprint_of,
+    is_certified,
+)
 from moothall.client.wallet import Server
 
 
@@ -100,8 +106,6 @@ def _meet(state: State, address: Address, fingerprint: str | None) -> Server:
         return Server(url=address.url, trust="system")
     shown = state.run(fetch_certificate(address))
     if fingerprint is not None:
-        from moothall.client.exchange import check_fingerprint  # noqa: PLC0415 - heavy
-
         check_fingerprint(address, fingerprint, shown)
     else:
         say(f"No authority vouches for {address.url}. It shows this certificate:")

@@ -1,8 +1,9 @@
 """The HTTPS door: ``POST /v1/<room>.<action>`` and three documents (RFC 9110, RFC 9112).
 
 Read it in this order: ``bounds`` (how much of anything there may be), ``protocol`` (what the
-bytes mean), ``application`` (one raw ASGI function), ``connection`` and ``admission`` (what
-uvicorn leaves unbounded), ``server`` (start and stop). Decision 0003 tells why.
+bytes mean), ``origins`` (whose pages may call), ``application`` (one raw ASGI function),
+``connection`` (what uvicorn leaves unbounded), ``server`` (start and stop). Listening is
+``transports/listener.py``. Decision 0003 tells why.
 """
 
 from moothall.transports.http.bounds import HttpBounds

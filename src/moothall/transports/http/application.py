@@ -18,6 +18,7 @@ from moothall.core.errors import (
     InvalidArgumentError,
 )
 from moothall.transports.http.bounds import HttpBounds
+from moothall.transports.http.feeds import FeedDoor, FeedStreams
 from moothall.transports.http.origins import (
     Origins,
     check_origin,
@@ -28,6 +29,7 @@ from moothall.transports.http.protocol import (
     CALL_PREFIX,
     PATHS,
     Answer,
+    FeedRequest,
     Head,
     Headers,
     MethodNotAllowedError,
@@ -37,6 +39,7 @@ from moothall.transports.http.protocol import (
     check_body_size,
     find_header,
     read_head,
+    read_upgrade_head,
 )
 from moothall.transports.proxies import Networks, find_source
 
@@ -59,7 +62,7 @@ class DisconnectedError(Exception):
 class HttpApplication:
     """The ASGI application of the door."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all of them by name, and none has a natural group
         self,
         answer: Callable[[Call], Awaitable[Reply]],
         *,
@@ -69,6 +72,7 @@ class HttpApplication:
         bounds: HttpBounds,
         origins: Origins = frozenset(),
         trusted_proxies: Networks = (),
+        feeds: FeedDoor | None = None,
     ) -> None:
         """See :class:`~moothall.transports.http.server.HttpDoor`."""
         self._answer = answer
@@ -81,6 +85,7 @@ class HttpApplication:
         self._body_timeout_ms = bounds.body_timeout_ms
         self._origins = origins
         self._trusted_proxies = trusted_proxies
+        self._feeds = None if feeds is None else FeedStreams(answer, feeds)
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens."""
@@ -88,15 +93,19 @@ class HttpApplication:
         try:
             head = read_head(scope, self._body_size_bytes_max)
             body_left = head.body_size_bytes != 0
-            if head.is_preflight:
-                answer = self._preflight(scope, head)
-            elif head.action is None:
-                answer = self._document(scope, head)
-            else:
+            if head.action is not None:
                 call = await self._read_call(scope, head, head.action, receive)
                 body_left = False
                 reply = await self._answer(call)
                 answer = answer_reply(reply, had_token=head.token is not None)
+            elif head.feed is not None:
+                refusal = await self._follow(scope, head, head.feed, receive, send)
+                if refusal is None:
+                    return
+                answer = refusal
+            else:
+                other = self._preflight if head.is_preflight else self._document
+                answer = other(scope, head)
         except ActionError as error:
             answer = self.refuse(error)
         except DisconnectedError:
@@ -120,9 +129,38 @@ class HttpApplication:
         )
         await send({"type": "http.response.body", "body": answer.body})
 
+    async def _follow(
+        self,
+        scope: Mapping[str, Any],
+        head: Head,
+        request: FeedRequest,
+        receive: Receive,
+        send: Send,
+    ) -> Answer | None:
+        """Stream a feed, or return the answer that refuses it."""
+        if self._feeds is None:
+            raise PathNotFoundError("there are no feeds here", paths=PATHS)
+        if head.origin is not None:
+            self._check_origin(scope, head.origin)
+        if head.body_size_bytes != 0:
+            raise InvalidArgumentError("body", "a request for a feed has no body")
+        more = reading_headers(head.origin or "", self._origins) if self._origins else []
+        return await self._feeds.serve(request, self._source_of(scope), more, receive, send)
+
     def refuse(self, error: ActionError) -> Answer:
         """Return the answer to a request that the door itself refuses."""
         return answer_error(error, self._make_request_id())
+
+    def read_upgrade(self, scope: Mapping[str, Any]) -> tuple[str | None, str]:
+        """Return the token, if any, and the source of a request for another protocol.
+
+        Raises:
+            ActionError: Its head cannot be used, or its page may not be here.
+        """
+        head = read_upgrade_head(scope)
+        if head.origin is not None:
+            self._check_origin(scope, head.origin)
+        return head.token, self._source_of(scope)
 
     async def _read_call(
         self, scope: Mapping[str, Any], head: Head, action: str, receive: Receive

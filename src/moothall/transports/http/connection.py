@@ -12,7 +12,7 @@ needs none, and the idle timer is set once and looks at the clock when it fires.
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 from uvicorn.config import Config
@@ -20,16 +20,24 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from moothall.core.errors import ActionError, DeadlineExceededError, InvalidArgumentError
+from moothall.core.errors import (
+    ActionError,
+    DeadlineExceededError,
+    InvalidArgumentError,
+    Problem,
+)
 from moothall.transports.admission import Seat
 from moothall.transports.http.bounds import HttpBounds
 from moothall.transports.http.cycle import HttpCycle
 from moothall.transports.http.protocol import (
     Answer,
+    answer_problem,
     head_too_large,
     malformed,
     render_last,
 )
+from moothall.transports.http.upgrade import Upgrades, find_upgrade_fault, is_for_socket
+from moothall.transports.upgrade import Upgrade, UpgradedConnection, UpgradeNeededError
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application, ASGIVersions
@@ -56,13 +64,18 @@ class HttpConnection(HttpToolsProtocol):
         seat: Seat,
         bounds: HttpBounds,
         refuse: Callable[[ActionError], Answer],
+        upgrades: Upgrades | None = None,
     ) -> None:
-        """Take the seat that was admitted; ``refuse`` makes answers to what is no request."""
+        """Take the seat that was admitted; ``refuse`` makes answers to what is no request.
+
+        Without ``upgrades`` there is no other protocol behind this door.
+        """
         about_peer = {"is_proxy": seat.is_proxy}
         super().__init__(config, state, about_peer, asyncio.get_running_loop())
         self._seat = seat
         self._bounds = bounds
         self._make_refusal = refuse
+        self._upgrades = upgrades
         self._running: RequestResponseCycle | None = None
         # The request that is being read.
         self._messages = 0
@@ -93,10 +106,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the seat back."""
-        timers = (self._head_timer, self._idle_timer, self._linger_timer, self._end_timer)
-        for timer in timers:
-            if timer is not None:
-                timer.cancel()
+        self._cancel_timers()
         self._is_deaf = True
         super().connection_lost(exc)
         self._seat.release()
@@ -111,9 +121,9 @@ class HttpConnection(HttpToolsProtocol):
         self._piece_bytes = len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as stop:
             # Others were refused when their head was complete.
-            self.handle_websocket_upgrade()
+            self._upgrade(data[stop.args[0] :])
             return
         except httptools.HttpParserError as error:
             self._refuse(self._fault or malformed(error))
@@ -259,8 +269,14 @@ class HttpConnection(HttpToolsProtocol):
             return head_too_large(self._bounds.head_size_bytes_max)
         if version not in _VERSIONS:
             return InvalidArgumentError("version", "this door speaks HTTP/1.1")
-        if is_upgrade and not self._should_upgrade():
-            return InvalidArgumentError("Upgrade", "there is no other protocol here")
+        if is_upgrade:
+            fault = find_upgrade_fault(self.parser.get_method(), self.url, version, self.headers)
+            if fault is not None or self._upgrades is None:
+                return fault or InvalidArgumentError("Upgrade", "there is no other protocol here")
+            if self._running is not None and not self._running.response_complete:
+                return InvalidArgumentError("pipeline", "wait for the answer before an upgrade")
+        elif self._upgrades is not None and is_for_socket(self.parser.get_method(), self.url):
+            return UpgradeNeededError("this path is for WebSocket")
         if not self.url.startswith(b"/"):
             return InvalidArgumentError("path", "a path begins with '/'")
         if len(self.pipeline) >= bounds.pipelined_requests_max:
@@ -272,6 +288,39 @@ class HttpConnection(HttpToolsProtocol):
         return line + sum(
             len(name) + len(value) + _HEADER_REST_BYTES for name, value in self.headers
         )
+
+    # --- another protocol ---------------------------------------------------------------------
+
+    def _upgrade(self, rest: bytes) -> None:
+        """Hand the connection over, with its seat and with what came behind the request."""
+        assert self._upgrades is not None
+        self._in_body = False
+        connections, seat, headers = self.connections, self._seat, self.server_state.default_headers
+
+        def forget(upgraded: UpgradedConnection) -> None:
+            connections.discard(cast("Any", upgraded))
+            seat.release()
+
+        def render_refusal(problem: Problem) -> bytes:
+            return render_last(answer_problem(problem, had_token=True), headers)
+
+        try:
+            token, source = self._upgrades.read(self.scope)
+            upgraded = self._upgrades.open(
+                Upgrade(self.headers, source, token, render_refusal, forget)
+            )
+        except ActionError as error:
+            self._refuse(error)
+            return
+        self._is_deaf = True
+        self._cancel_timers()
+        connections.discard(self)
+        connections.add(cast("Any", upgraded))
+        self.parser = None  # type: ignore[assignment]  # as uvicorn lets go of its callbacks
+        self.transport.set_protocol(cast("asyncio.Protocol", upgraded))
+        upgraded.connection_made(self.transport)
+        if rest:
+            upgraded.data_received(rest)
 
     # --- requests -----------------------------------------------------------------------------
 
@@ -342,6 +391,11 @@ class HttpConnection(HttpToolsProtocol):
         )
 
     # --- time ---------------------------------------------------------------------------------
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._head_timer, self._idle_timer, self._linger_timer, self._end_timer):
+            if timer is not None:
+                timer.cancel()
 
     def _await_head(self) -> None:
         if self._head_timer is not None:

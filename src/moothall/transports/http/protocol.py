@@ -9,21 +9,32 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
 from moothall.action.call import Reply
 from moothall.core.codes import Code
 from moothall.core.errors import ActionError, InvalidArgumentError, Problem, UnauthenticatedError
+from moothall.transports.upgrade import UpgradeNeededError
 
 CALL_PREFIX = b"/v1/"
+FEED_PREFIX = b"/v1/feeds/"
 ACTION_SIZE_BYTES_MAX = 128
 KEY_SIZE_BYTES_MAX = 255
 DEADLINE_MS_MAX = 600_000
 PREFLIGHT_HEADER = b"access-control-request-method"
 STATUS_METHOD_NOT_ALLOWED = 405
+STATUS_UPGRADE_REQUIRED = 426
 
-PATHS = ["/v1/<room>.<action>", "/openapi.json", "/.well-known/jwks.json", "/healthz"]
+PATHS = [
+    "/v1/<room>.<action>",
+    "/v1/feeds/<feed>",
+    "/v1/socket",
+    "/openapi.json",
+    "/.well-known/jwks.json",
+    "/healthz",
+]
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -37,6 +48,11 @@ _BASIC_HEADERS: Headers = [
     (b"x-content-type-options", b"nosniff"),
 ]
 _PROBLEM_HEADERS: Headers = [(b"content-type", b"application/problem+json"), *_BASIC_HEADERS[1:]]
+_UPGRADE_HEADERS: Headers = [
+    (b"connection", b"Upgrade"),
+    (b"upgrade", b"websocket"),
+    (b"sec-websocket-version", b"13"),
+]
 _SENT_ONCE = frozenset(
     {
         b"authorization",
@@ -46,6 +62,7 @@ _SENT_ONCE = frozenset(
         b"deadline-ms",
         b"host",
         b"idempotency-key",
+        b"last-event-id",
         b"origin",
         b"transfer-encoding",
         PREFLIGHT_HEADER,
@@ -80,6 +97,17 @@ class Head(NamedTuple):
     """Where the page came from that sends this; None if no page does."""
     is_preflight: bool = False
     """Whether a browser asks what a page may send here (Fetch, CORS preflight)."""
+    feed: "FeedRequest | None" = None
+    """Which feed is asked for, where one is."""
+
+
+class FeedRequest(NamedTuple):
+    """A feed that somebody wants to follow."""
+
+    feed: str
+    after: str
+    """The cursor to begin after; empty where none is given."""
+    token: str | None
 
 
 class Answer(NamedTuple):
@@ -103,15 +131,7 @@ def read_head(scope: Mapping[str, Any], body_size_bytes_max: int) -> Head:
         UnauthenticatedError: ``Authorization`` speaks of another scheme than Bearer.
         MethodNotAllowedError: An action was addressed with another method than POST.
     """
-    seen: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
-        if name in _SENT_ONCE:
-            if name in seen:
-                raise InvalidArgumentError(_spelled(name), "the header came twice", "send one")
-            seen[name] = value
-    if b"host" not in seen and scope["http_version"] == "1.1":
-        # RFC 9112, section 3.2.
-        raise InvalidArgumentError("Host", "the header is missing", "name the host")
+    seen = _see_headers(scope)
     size_bytes = _body_size(seen, scope["http_version"], body_size_bytes_max)
     path: bytes = scope["raw_path"]
     origin = seen[b"origin"].decode("latin-1") if b"origin" in seen else None
@@ -119,6 +139,8 @@ def read_head(scope: Mapping[str, Any], body_size_bytes_max: int) -> Head:
         return Head(None, None, None, size_bytes, origin=origin, is_preflight=True)
     if not path.startswith(CALL_PREFIX):
         return Head(None, None, None, size_bytes, origin=origin)
+    if path.startswith(FEED_PREFIX):
+        return Head(None, None, None, size_bytes, origin=origin, feed=_feed_of(scope, seen))
     action = _action_of(path)
     if scope["method"] != "POST":
         raise MethodNotAllowedError("actions are called with POST", allow=["POST"])
@@ -138,6 +160,43 @@ def read_head(scope: Mapping[str, Any], body_size_bytes_max: int) -> Head:
         _deadline_of(seen[b"deadline-ms"]) if b"deadline-ms" in seen else None,
         origin,
     )
+
+
+def read_upgrade_head(scope: Mapping[str, Any]) -> Head:
+    """Return what the head of a request says that goes on in another protocol.
+
+    Raises:
+        InvalidArgumentError: A header or the query cannot be used; ``field`` names it.
+        UnauthenticatedError: ``Authorization`` speaks of another scheme than Bearer.
+    """
+    seen = _see_headers(scope)
+    if scope["query_string"]:
+        raise InvalidArgumentError(
+            "query",
+            "a connection takes no query; what stands in a URL ends up in logs",
+            "send a token as Authorization: Bearer, or call identity.authenticate",
+        )
+    return Head(
+        None,
+        _token_of(seen[b"authorization"]) if b"authorization" in seen else None,
+        None,
+        0,
+        origin=seen[b"origin"].decode("latin-1") if b"origin" in seen else None,
+    )
+
+
+def _see_headers(scope: Mapping[str, Any]) -> dict[bytes, bytes]:
+    """Return the headers with a meaning here, each sent once."""
+    seen: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in _SENT_ONCE:
+            if name in seen:
+                raise InvalidArgumentError(_spelled(name), "the header came twice", "send one")
+            seen[name] = value
+    if b"host" not in seen and scope["http_version"] == "1.1":
+        # RFC 9112, section 3.2.
+        raise InvalidArgumentError("Host", "the header is missing", "name the host")
+    return seen
 
 
 def find_header(scope: Mapping[str, Any], wanted: bytes) -> str:
@@ -192,6 +251,28 @@ def _body_size(seen: Mapping[bytes, bytes], http_version: str, size_bytes_max: i
     size_bytes = int(length) if len(length) <= 18 else size_bytes_max + 1  # noqa: PLR2004
     check_body_size(size_bytes, size_bytes_max)
     return size_bytes
+
+
+def _feed_of(scope: Mapping[str, Any], seen: Mapping[bytes, bytes]) -> FeedRequest:
+    """Return which feed is asked for; whether there is such a feed, the pipeline knows."""
+    if scope["method"] != "GET":
+        raise MethodNotAllowedError("feeds are read", allow=["GET"])
+    if scope["http_version"] != "1.1":
+        raise InvalidArgumentError("version", "a feed is a stream, which HTTP/1.1 has")
+    if scope["query_string"]:
+        raise InvalidArgumentError(
+            "query",
+            "a feed takes no query; what stands in a URL ends up in logs",
+            "send the cursor as Last-Event-ID",
+        )
+    try:
+        name = unquote_to_bytes(scope["raw_path"][len(FEED_PREFIX) :]).decode()
+    except UnicodeDecodeError:
+        raise PathNotFoundError("a feed is at /v1/feeds/<feed>", paths=PATHS) from None
+    after = seen.get(b"last-event-id", b"").decode("latin-1")
+    if b"authorization" not in seen:
+        return FeedRequest(name, after, None)
+    return FeedRequest(name, after, _token_of(seen[b"authorization"]))
 
 
 def _action_of(path: bytes) -> str:
@@ -303,6 +384,12 @@ def answer_error(error: ActionError, request_id: str) -> Answer:
         answer = answer_problem(problem, had_token=False)
         allow = ", ".join(_texts(error.details["allow"]))
         answer.headers.append((b"allow", allow.encode("ascii")))
+        return answer
+    if isinstance(error, UpgradeNeededError):
+        # RFC 9110, section 15.5.22, and RFC 6455, section 4.4; a library looks at the status.
+        problem = replace(problem, status=STATUS_UPGRADE_REQUIRED)
+        answer = answer_problem(problem, had_token=False)
+        answer.headers.extend(_UPGRADE_HEADERS)
         return answer
     return answer_problem(problem, had_token=False)
 

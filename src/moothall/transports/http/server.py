@@ -19,9 +19,12 @@ from moothall.transports.admission import Seat
 from moothall.transports.http.application import HttpApplication
 from moothall.transports.http.bounds import HttpBounds
 from moothall.transports.http.connection import HttpConnection
+from moothall.transports.http.feeds import FeedDoor
 from moothall.transports.http.origins import Origins
+from moothall.transports.http.upgrade import Upgrades
 from moothall.transports.listener import Listener, ListenerBounds
 from moothall.transports.proxies import Networks
+from moothall.transports.upgrade import OpenUpgraded
 
 CANCEL_S = 1.0
 """What cancelled requests may take to answer so."""
@@ -41,6 +44,8 @@ class HttpDoor:
         port: 0 for a free one; see ``port`` after the start.
         context: Server side of TLS, or None with ``insecure``.
         insecure: Plain text: at loopback, or for trusted proxies and nobody else.
+        open_socket: Opens what upgrades to ``websocket``; None where nothing does.
+        feeds: What ``/v1/feeds`` needs of the house; None where there are none.
         origins: Whose pages may call, from ``origins.read_origins``.
         trusted_proxies: Who may say for whom they call, from ``proxies.read_networks``.
         bounds: How much of anything there may be.
@@ -60,6 +65,8 @@ class HttpDoor:
         port: int,
         context: ssl.SSLContext | None,
         insecure: bool = False,
+        open_socket: OpenUpgraded | None = None,
+        feeds: FeedDoor | None = None,
         origins: Origins = frozenset(),
         trusted_proxies: Networks = (),
         bounds: HttpBounds | None = None,
@@ -73,8 +80,12 @@ class HttpDoor:
             bounds=self._bounds,
             origins=origins,
             trusted_proxies=trusted_proxies,
+            feeds=feeds,
         )
         self._config = _make_config(self._application)
+        self._upgrades: Upgrades | None = None
+        if open_socket is not None:
+            self._upgrades = Upgrades(self._application.read_upgrade, open_socket)
         self._state = ServerState()
         self._listener = Listener(
             self._make_connection,
@@ -137,7 +148,12 @@ class HttpDoor:
 
     def _make_connection(self, seat: Seat) -> HttpConnection:
         return HttpConnection(
-            self._config, self._state, seat, self._bounds, self._application.refuse
+            self._config,
+            self._state,
+            seat,
+            self._bounds,
+            self._application.refuse,
+            self._upgrades,
         )
 
     def _renew_date(self) -> None:

@@ -26,7 +26,7 @@ from moothall.action.push import Push
 from moothall.core.errors import ActionError, DeadlineExceededError, InternalError
 from moothall.ports.clock import Clock
 from moothall.transports.jsonrpc.bounds import ConversationBounds
-from moothall.transports.jsonrpc.calls import Calls
+from moothall.transports.jsonrpc.calls import CANCEL_SECONDS, Calls
 from moothall.transports.jsonrpc.protocol import (
     Asked,
     FrameError,
@@ -294,9 +294,11 @@ class Conversation:
         self._release_held()
         self._wake()
         if self._in_flight and reason not in _HOPELESS:
-            is_stop = reason is CloseReason.SHUTDOWN
-            wait_ms = self._bounds.stop_timeout_ms if is_stop else self._bounds.grace_ms
-            self._end_timer = self._loop.call_later(wait_ms / 1_000, self._close)
+            wait_s = self._bounds.grace_ms / 1_000
+            if reason is CloseReason.SHUTDOWN:
+                # The door cancels what does not end in time, and that is a reply as well.
+                wait_s = self._bounds.stop_timeout_ms / 1_000 + 2 * CANCEL_SECONDS
+            self._end_timer = self._loop.call_later(wait_s, self._close)
         else:
             self._close()
 

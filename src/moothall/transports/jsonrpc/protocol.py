@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NamedTuple, NoReturn
 import msgspec
 
 from moothall.action.call import Reply
-from moothall.action.decode import check_members, explain
+from moothall.action.decode import explain
 from moothall.action.push import Push
 from moothall.core.codes import Code
 from moothall.core.errors import ActionError, InvalidArgumentError, Problem, UnknownActionError
@@ -116,8 +116,6 @@ def read_request(message: bytes | bytearray | memoryview) -> Asked:
         told = InvalidArgumentError("id", reason, "send an integer or a shorter text")
         raise FrameError(None, INVALID_REQUEST, told)
     try:
-        # In params the pipeline looks, as at every door.
-        check_members(message)
         meta = _read_meta(envelope.meta) if envelope.meta else _NO_META
     except InvalidArgumentError as error:
         raise FrameError(asked_id, INVALID_REQUEST, error) from None
@@ -137,7 +135,6 @@ def _read_meta(text: msgspec.Raw) -> Meta:
         field, reason, remedy = explain(str(error), Meta)
         name = "meta" if field == "body" else f"meta.{field}"
         raise InvalidArgumentError(name, reason, remedy) from None
-    check_members(memoryview(text))
     key = meta.idempotency_key
     if key is not None and not (1 <= len(key) <= KEY_SIZE_BYTES_MAX and _VISIBLE.issuperset(key)):
         reason = f"a key is 1 to {KEY_SIZE_BYTES_MAX} visible ASCII characters"

@@ -29,9 +29,9 @@ async def check_budgets(step: Context, *budgets: Budget) -> None:
     for budget in budgets:
         used = await registration.get_budget_used(step.tx, hour, budget.kind, budget.holder)
         if used >= budget.most:
-            whose = "you may" if budget.holder else "all together may"
+            whose = "this address" if budget.holder else "the whole hall"
             raise RateLimitedError(
-                f"{whose} have {budget.most} of these in an hour: {budget.kind}",
+                f"the {budget.most} {budget.kind} an hour of {whose} are used up",
                 retry_after_ms=(hour + 1) * HOUR_MS - step.now_ms,
             )
 

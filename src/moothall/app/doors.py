@@ -1,0 +1,194 @@
+"""The doors of a hall: which there are, opened together and closed together.
+
+A door is anything that starts, stops, says where it is, and turns bytes into calls of
+``hall.pipeline``. Another one is a function in :data:`DOORS`; nothing else knows of it.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from moothall.action.connections import CloseReason, Connections
+from moothall.action.cursor import Cursors
+from moothall.app.compose import Hall
+from moothall.app.config import Settings
+from moothall.transports.http.bounds import HttpBounds
+from moothall.transports.http.feeds import FeedDoor
+from moothall.transports.http.openapi import build_openapi
+from moothall.transports.http.origins import read_origins
+from moothall.transports.http.server import HttpDoor
+from moothall.transports.ndjson import NdjsonBounds, NdjsonDoor
+from moothall.transports.proxies import read_networks
+from moothall.transports.settings import WebSettings
+from moothall.transports.tls import ServerTls
+from moothall.transports.websocket import WebSocketDoor
+
+
+class Door(Protocol):
+    """Lets calls in."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, once started."""
+        ...
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            ConfigurationError: The address cannot be had.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Accept nothing more, let calls in flight end in their time, close."""
+        ...
+
+
+MakeDoor = Callable[[Hall, Settings, ServerTls | None], Door]
+
+
+class WebDoor:
+    """HTTPS, and WebSocket on the same port."""
+
+    def __init__(self, hall: Hall, settings: Settings, tls: ServerTls | None) -> None:
+        """Serve ``hall``."""
+        connections, cursors = hall.house.use(Connections), hall.house.use(Cursors)
+        self._scheme = "http" if tls is None else "https"
+        self._host = settings.host
+        self._sockets = WebSocketDoor(
+            hall.pipeline.answer,
+            connections,
+            clock=hall.house.clock,
+            cursor_of=cursors.text,
+            make_request_id=hall.pipeline.make_request_id,
+        )
+        self._door = HttpDoor(
+            hall.pipeline.answer,
+            openapi=lambda: build_openapi(hall.catalog.actions.values()),
+            jwks=hall.public_jwks,
+            make_request_id=hall.pipeline.make_request_id,
+            host=settings.host,
+            port=settings.port,
+            context=None if tls is None else tls.context,
+            insecure=settings.insecure,
+            open_socket=self._sockets.open,
+            feeds=FeedDoor(connections, cursors.text),
+            origins=read_origins(hall.house.use(WebSettings).origins),
+            trusted_proxies=read_networks(settings.trusted_proxies),
+            bounds=HttpBounds(
+                connections_max=settings.connections_max,
+                connections_per_source_max=settings.connections_per_source_max,
+            ),
+        )
+
+    @property
+    def url(self) -> str:
+        """Where it is, once started."""
+        return f"{self._scheme}://{host_in_url(self._host)}:{self._door.port}"
+
+    @property
+    def port(self) -> int:
+        """The port it listens at, once started."""
+        return self._door.port
+
+    async def start(self) -> None:
+        """Listen."""
+        await self._door.start()
+
+    async def stop(self) -> None:
+        """Close, the WebSockets too."""
+        await self._door.stop()
+        await self._sockets.stop()
+
+
+class LineDoor:
+    """NDJSON, on the port after HTTPS."""
+
+    def __init__(self, hall: Hall, settings: Settings, tls: ServerTls | None) -> None:
+        """Serve ``hall``."""
+        self._scheme = "ndjson+plain" if tls is None else "ndjson"
+        self._host = settings.host
+        self._door = NdjsonDoor(
+            hall.pipeline.answer,
+            hall.house.use(Connections),
+            clock=hall.house.clock,
+            cursor_of=hall.house.use(Cursors).text,
+            make_request_id=hall.pipeline.make_request_id,
+            host=settings.host,
+            port=settings.line_port,
+            context=None if tls is None else tls.context,
+            insecure=settings.insecure,
+            trusted_proxies=read_networks(settings.trusted_proxies),
+            bounds=NdjsonBounds(
+                connections_max=settings.connections_max,
+                connections_per_source_max=settings.connections_per_source_max,
+            ),
+        )
+
+    @property
+    def url(self) -> str:
+        """Where it is, once started."""
+        return f"{self._scheme}://{host_in_url(self._host)}:{self._door.port}"
+
+    async def start(self) -> None:
+        """Listen."""
+        await self._door.start()
+
+    async def stop(self) -> None:
+        """Close."""
+        await self._door.stop()
+
+
+DOORS: tuple[MakeDoor, ...] = (WebDoor, LineDoor)
+"""The doors of a hall; what the first one says of itself is the hall's address."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDoors:
+    """Doors that are open."""
+
+    doors: tuple[Door, ...]
+    connections: Connections
+
+    @property
+    def urls(self) -> list[str]:
+        """Where they are."""
+        return [door.url for door in self.doors]
+
+    async def close(self) -> None:
+        """Tell clients first, then close all doors at the same time."""
+        self.connections.end_all(CloseReason.SHUTDOWN)
+        await asyncio.gather(*(door.stop() for door in self.doors))
+        self.connections.stop()
+
+
+async def open_doors(
+    hall: Hall, settings: Settings, tls: ServerTls | None, makers: Iterable[MakeDoor] = DOORS
+) -> OpenDoors:
+    """Open all doors, or none.
+
+    Raises:
+        ConfigurationError: An address cannot be had.
+    """
+    doors = tuple(make(hall, settings, tls) for make in makers)
+    started: list[Door] = []
+    try:
+        for door in doors:
+            await door.start()
+            started.append(door)
+    except BaseException:
+        for door in started:
+            await door.stop()
+        raise
+    connections = hall.house.use(Connections)
+    connections.start()
+    return OpenDoors(doors, connections)
+
+
+def host_in_url(host: str) -> str:
+    """Return a host as it stands in a URL (RFC 3986, section 3.2.2)."""
+    if host in {"0.0.0.0", "::", ""}:  # noqa: S104 - not bound here, only shown
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
