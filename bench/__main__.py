@@ -5,9 +5,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from msgspec import structs
+
 from bench import cases, report, yardsticks
 from bench.hall import HallError
 from bench.load import LoadError
+from bench.wires import IN_FLIGHT_MAX
+from bench.worker import WorkerError
 
 MEASURED_S_MAX = 180.0
 """An access token lives for five minutes and is not renewed within a case."""
@@ -20,7 +24,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--seconds", type=float, default=5.0, help="how long each case is measured (5)")
     add("--warmup", type=float, default=1.0, help="seconds of each case not measured (1)")
     add("--entries", type=int, default=20_000, help="rows on the board beforehand (20000)")
-    add("--only", action="append", default=[], metavar="CASE", help="submit_score or ping:64")
+    add("--only", action="append", default=[], metavar="CASE", help="ping or websocket/ping:64")
+    add("--doors", action="store_true", help="the same calls at each door, 1 and 64 connections")
+    add("--in-flight", type=int, default=1, help="calls under way on each connection (1)")
     add("--tls", action="store_true", help="run everything again over TLS")
     add("--data", type=Path, help="a folder on the disk to measure (the temporary folder)")
     add("--json", type=Path, metavar="FILE", help="write the figures here too")
@@ -35,8 +41,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--seconds lies between 0 and {MEASURED_S_MAX:g}")
     if not chosen.program.exists():
         parser.error(f"there is no program {chosen.program}")
+    if not 1 <= chosen.in_flight <= IN_FLIGHT_MAX:
+        parser.error(f"--in-flight lies between 1 and {IN_FLIGHT_MAX}")
     try:
-        chosen.cases = cases.select(chosen.only)
+        found = cases.select(chosen.only, cases.DOOR_CASES if chosen.doors else cases.CASES)
+        chosen.cases = [structs.replace(each, in_flight=chosen.in_flight) for each in found]
     except ValueError as error:
         parser.error(str(error))
     return chosen
@@ -46,7 +55,8 @@ def measure(chosen: argparse.Namespace, folder: Path) -> report.Run:
     """Take the yardsticks, run the cases, take the yardsticks again."""
     machine = report.this_machine()
     times = cases.Times(chosen.warmup, chosen.seconds)
-    yard = yardsticks.Yard(folder, min(times.measured_s, yardsticks.TAKE_S_MAX))
+    names = sorted({case.yardstick for case in chosen.cases} - {*yardsticks.ALWAYS})
+    yard = yardsticks.Yard(folder, min(times.measured_s, yardsticks.TAKE_S_MAX), names)
     rounds = []
     for tls in (False, True) if chosen.tls else (False,):
         tell(f"filling a board with {chosen.entries:,} entries")
@@ -80,7 +90,7 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="moothall-bench-", dir=chosen.data) as folder:
             run = measure(chosen, Path(folder))
-    except (HallError, LoadError) as error:
+    except (HallError, LoadError, WorkerError) as error:
         print(error, *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
         return 1
     print(report.as_text(run))

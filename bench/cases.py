@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import load
+from bench import load, wires
 from bench.hall import (
     SCORE_MAX,
     Member,
@@ -25,16 +25,24 @@ SCORES_PER_MEMBER = 64
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One action under one number of connections, compared with one yardstick."""
+    """One action at one door under one number of connections, compared with one yardstick."""
 
     action: str
     connections: int
     yardstick: str
+    door: str = wires.HTTPS
+    in_flight: int = 1
+
+    @property
+    def verb(self) -> str:
+        """The action without its room."""
+        return self.action.partition(".")[2]
 
     @property
     def name(self) -> str:
         """What ``--only`` calls it."""
-        return f"{self.action.partition('.')[2]}:{self.connections}"
+        prefix = "" if self.door == wires.HTTPS else f"{self.door}/"
+        return f"{prefix}{self.verb}:{self.connections}"
 
 
 # One connection waits for each commit; many share it, and then the answers are the limit.
@@ -44,7 +52,19 @@ CASES = (
     Case("leaderboards.submit_score", 512, "asgi"),
     Case("leaderboards.get_rank", 64, "asgi"),
     Case("hall.ping", 64, "asgi"),
+    Case("leaderboards.submit_score", 64, "websocket", wires.WEBSOCKET),
+    Case("leaderboards.get_rank", 64, "websocket", wires.WEBSOCKET),
+    Case("hall.ping", 64, "websocket", wires.WEBSOCKET),
 )
+
+YARDSTICKS = {wires.HTTPS: "asgi", wires.WEBSOCKET: "websocket", wires.NDJSON: "ndjson"}
+DOOR_CASES = tuple(
+    Case(action, connections, YARDSTICKS[door] + (":1" if connections == 1 else ""), door)
+    for door in wires.DOORS
+    for action in ("hall.ping", "leaderboards.get_rank", "leaderboards.submit_score")
+    for connections in (1, 64)
+)
+"""The same calls at each door (``--doors``)."""
 
 
 class Times(msgspec.Struct, frozen=True):
@@ -98,23 +118,31 @@ class Filled(msgspec.Struct, frozen=True):
     start_empty_s: float
 
 
-def select(wanted: Sequence[str]) -> list[Case]:
-    """Return the cases of these names (``ping`` or ``ping:64``), all if there is none.
+def select(wanted: Sequence[str], cases: Sequence[Case] = CASES) -> list[Case]:
+    """Return the cases of these names, all if there is none.
+
+    Args:
+        wanted: ``ping``, ``ping:64``, ``websocket/ping``, ``websocket/ping:64``.
+        cases: From which.
 
     Raises:
         ValueError: A name fits no case.
     """
     for name in wanted:
-        if not any(is_named(case, name) for case in CASES):
+        if not any(is_named(case, name) for case in cases):
             raise ValueError(
-                f"no case is named {name}; there are {', '.join(case.name for case in CASES)}"
+                f"no case is named {name}; there are {', '.join(case.name for case in cases)}"
             )
-    return [case for case in CASES if not wanted or any(is_named(case, name) for name in wanted)]
+    return [case for case in cases if not wanted or any(is_named(case, name) for name in wanted)]
 
 
 def is_named(case: Case, name: str) -> bool:
-    """Return whether a name, with or without connections, means this case."""
-    return name in (case.name, case.name.partition(":")[0])
+    """Return whether a name, with or without door and connections, means this case."""
+    door, _, rest = name.rpartition("/")
+    return (not door or door == case.door) and rest in (
+        case.verb,
+        f"{case.verb}:{case.connections}",
+    )
 
 
 def fill(program: Path, folder: Path, *, tls: bool, entries: int) -> Filled:
@@ -148,13 +176,16 @@ def measure(
             renew(hall, filled.members, times.total_s)
             hall.hang_up()
             plan = load.Plan(
-                port=hall.port,
+                port=hall.line_port if case.door == wires.NDJSON else hall.port,
                 tls=tls,
                 connections=case.connections,
                 warmup_s=times.warmup_s,
                 seconds=times.measured_s,
                 server_pid=hall.pid,
-                scripts=[SCRIPTS[case.action](each, filled.board_id) for each in filled.members],
+                scripts=[script(case, each, filled.board_id) for each in filled.members],
+                door=case.door,
+                tokens=[each.access_token for each in filled.members],
+                in_flight=case.in_flight,
             )
             before = yard.last(case.yardstick)
             outcome = load.run(plan)
@@ -165,36 +196,43 @@ def measure(
     return Round(tls, footprint, results)
 
 
-def submit_score(member: Member, board_id: str) -> list[str]:
+Call = tuple[dict[str, object], str]
+"""A request, and the idempotency key beside it, if any."""
+
+
+def submit_score(member: Member, board_id: str) -> list[Call]:
     """Submit different scores, each call under a key of its own."""
     chance = random.Random(member.name)
-    key = f"{secrets.token_hex(8)}-{load.KEY_HOLE}"
+    key = f"{secrets.token_hex(8)}-{wires.KEY_HOLE}"
     return [
-        http_request(
-            "leaderboards.submit_score",
-            {"board_id": board_id, "score": chance.randrange(SCORE_MAX)},
-            member,
-            key,
-        )
+        ({"board_id": board_id, "score": chance.randrange(SCORE_MAX)}, key)
         for _ in range(SCORES_PER_MEMBER)
     ]
 
 
-def get_rank(member: Member, board_id: str) -> list[str]:
+def get_rank(_member: Member, board_id: str) -> list[Call]:
     """Ask for one's own standing."""
-    return [http_request("leaderboards.get_rank", {"board_id": board_id}, member)]
+    return [({"board_id": board_id}, "")]
 
 
-def ping(member: Member, _board_id: str) -> list[str]:
+def ping(_member: Member, _board_id: str) -> list[Call]:
     """Ask for ``pong``."""
-    return [http_request("hall.ping", {}, member)]
+    return [({}, "")]
 
 
-SCRIPTS: dict[str, Callable[[Member, str], list[str]]] = {
+CALLS: dict[str, Callable[[Member, str], list[Call]]] = {
     "leaderboards.submit_score": submit_score,
     "leaderboards.get_rank": get_rank,
     "hall.ping": ping,
 }
+
+
+def script(case: Case, member: Member, board_id: str) -> list[str]:
+    """Return what a connection of a member sends, over and over."""
+    calls = CALLS[case.action](member, board_id)
+    if case.door == wires.HTTPS:
+        return [http_request(case.action, request, member, key) for request, key in calls]
+    return [wires.call_text(case.action, request, key) for request, key in calls]
 
 
 def http_request(action: str, request: dict[str, object], member: Member, key: str = "") -> str:

@@ -23,6 +23,7 @@ import msgspec
 import psutil
 
 LIMITS_SCALE = "1000000"
+CONNECTIONS_PER_SOURCE_MAX = 4_096
 START_S_MAX = 30.0
 STOP_S_MAX = 20.0
 POLL_S = 0.005
@@ -67,6 +68,7 @@ class Hall:
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, *, tls: bool) -> None:
         self.port = port
+        self.line_port = port + 1
         self.tls = tls
         self.pid = process.pid
         self._connection: http.client.HTTPConnection | None = None
@@ -154,11 +156,17 @@ def wait_until_healthy(process: subprocess.Popen[bytes], port: int, *, tls: bool
 
 @contextmanager
 def serve(
-    program: Path, folder: Path, *, tls: bool, limits_scale: str = LIMITS_SCALE
+    program: Path,
+    folder: Path,
+    *,
+    tls: bool,
+    limits_scale: str = LIMITS_SCALE,
+    per_source_max: int = CONNECTIONS_PER_SOURCE_MAX,
 ) -> Iterator[tuple[Hall, float]]:
     """Run a hall on the data in ``folder``; give it and the seconds until it answered.
 
-    With ``limits_scale="1"`` its rate limits are those of any hall.
+    With ``limits_scale="1"`` its rate limits are those of any hall, and with
+    ``per_source_max=256`` its bound of connections from one address.
 
     Raises:
         HallError: It did not start; the text holds the end of its log.
@@ -172,7 +180,7 @@ def serve(
     environment = {
         **os.environ,
         "MOOTHALL_LIMITS_SCALE": limits_scale,
-        "MOOTHALL_CONNECTIONS_PER_SOURCE_MAX": "4096",
+        "MOOTHALL_CONNECTIONS_PER_SOURCE_MAX": str(per_source_max),
     }
     began_at = time.perf_counter()
     with (
@@ -233,13 +241,13 @@ def claim_administration(hall: Hall, folder: Path, member: Member) -> None:
     hall.call("access.claim_administration", {"secret": secret}, token=member.access_token)
 
 
-def create_board(hall: Hall, administrator: Member) -> str:
-    """Create a board on which everyone may submit, and on which every entry counts."""
+def create_board(hall: Hall, administrator: Member, level: str = "write") -> str:
+    """Create a board where everyone has ``level``, and on which every entry counts."""
     request = {
         "name": "bench",
         "direction": "descending",
         "counting": "every",
-        "default_level": "write",
+        "default_level": level,
     }
     token = administrator.access_token
     body = hall.call("leaderboards.create_board", request, token=token, key=secrets.token_hex(8))

@@ -1,9 +1,8 @@
-"""The load generator: many keep-alive connections, one outstanding request on each.
+"""The load generator: many connections that stay, one outstanding call on each, or several.
 
-It shares the machine with what it measures, so it must cost a small part of a call: the
-request bytes are built beforehand and only the idempotency key is filled in; of an answer
-only the status and the length are read. It runs as a process of its own
-(``python -m bench.load``, plan on standard input, outcome on standard output), and it
+It shares the machine with what it measures, so it must cost a small part of a call: frames
+are built beforehand and of an answer little is read (``wires``). It runs as a process of its
+own (``python -m bench.load``, plan on standard input, outcome on standard output), and it
 samples the server's processor time itself, at the very edges of the measured window.
 """
 
@@ -13,31 +12,27 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import cast
 
 import msgspec
 import psutil
 import uvloop
-from typing_extensions import override
+
+from bench import wires
+from bench.wires import FAILURE_CHARS_MAX, TICKS_PER_S
 
 ROOT = Path(__file__).resolve().parent.parent
-KEY_HOLE = "<key>"
-"""Stands in a request where each call gets its own number of ``KEY_DIGITS`` digits."""
-KEY_DIGITS = 12
 CONNECT_TOGETHER_MAX = 32
 SETTLE_S_MAX = 10.0
 OVERHEAD_S_MAX = 120.0
 """What starting, connecting and settling may take beside the plan's own time."""
-FAILURE_CHARS_MAX = 2_000
-TICKS_PER_S = 100_000
-"""Latencies are counted in steps of 10 µs."""
 
 
 class Plan(msgspec.Struct, frozen=True):
     """What to call, how often, and for how long.
 
-    Connection ``i`` plays ``scripts[i % len(scripts)]`` over and over, each script being a
-    list of whole HTTP requests.
+    Connection ``i`` plays ``scripts[i % len(scripts)]`` over and over, each script being a list
+    of whole HTTP requests, or of calls in JSON-RPC. Before that it signs in with
+    ``tokens[i % len(tokens)]``, where the door's connections are signed in and there are tokens.
     """
 
     port: int
@@ -47,6 +42,10 @@ class Plan(msgspec.Struct, frozen=True):
     seconds: float
     server_pid: int
     scripts: list[list[str]]
+    door: str = wires.HTTPS
+    tokens: list[str] = []
+    in_flight: int = 1
+    """Calls that each connection keeps under way."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -88,106 +87,6 @@ class LoadError(Exception):
     """The generator ended without an outcome."""
 
 
-class Tally:
-    """Counts the answers of all connections and says which of them are still at work."""
-
-    def __init__(self) -> None:
-        self.sending = True
-        self.measuring = False
-        self.ticks: dict[int, int] = {}
-        self.failures = 0
-        self.first_failure = ""
-        self.keys_given = 0
-        self.at_work: set[Connection] = set()
-        self.settled = asyncio.Event()
-
-    def fail(self, what: str) -> None:
-        """Count a failure and remember the first one's text."""
-        self.failures += 1
-        self.first_failure = self.first_failure or what
-
-    def leave(self, connection: "Connection") -> None:
-        """Note that a connection sends no more."""
-        self.at_work.discard(connection)
-        if not self.at_work:
-            self.settled.set()
-
-
-class Connection(asyncio.Protocol):
-    """One keep-alive connection that sends its next request when the last is answered."""
-
-    def __init__(self, tally: Tally, script: list[tuple[bytes, bytes | None]]) -> None:
-        self._tally = tally
-        self._script = script
-        self._step = 0
-        self._sent_at = 0.0
-        self._received = b""
-        self._transport: asyncio.Transport
-
-    @override
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember the way out; the first request waits for ``send``."""
-        # uvloop's transports are asyncio's in all but ancestry.
-        self._transport = cast("asyncio.Transport", transport)
-
-    def send(self) -> None:
-        """Send the next request of the script."""
-        head, tail = self._script[self._step]
-        self._step += 1
-        if self._step == len(self._script):
-            self._step = 0
-        if tail is not None:
-            tally = self._tally
-            tally.keys_given += 1
-            head = b"%b%012d%b" % (head, tally.keys_given, tail)
-        self._sent_at = time.perf_counter()
-        self._transport.write(head)
-
-    @override
-    def data_received(self, data: bytes) -> None:
-        """Count a whole answer and send the next request."""
-        received = self._received + data if self._received else data
-        head_end = received.find(b"\r\n\r\n")
-        if head_end < 0:
-            self._received = received
-            return
-        length_at = received.lower().find(b"content-length:", 0, head_end)
-        if length_at < 0:
-            self._tally.fail("an answer came without a content-length")
-            self._transport.abort()
-            return
-        length = int(received[length_at + 15 : received.find(b"\r", length_at)])
-        if len(received) < head_end + 4 + length:
-            self._received = received
-            return
-        self._received = b""
-        self._count(received)
-
-    def _count(self, answer: bytes) -> None:
-        tally = self._tally
-        if answer.startswith(b"HTTP/1.1 200"):
-            if tally.measuring:
-                tick = int((time.perf_counter() - self._sent_at) * TICKS_PER_S)
-                tally.ticks[tick] = tally.ticks.get(tick, 0) + 1
-        else:
-            tally.fail(answer[:FAILURE_CHARS_MAX].decode(errors="replace"))
-        if tally.sending:
-            self.send()
-        else:
-            tally.leave(self)
-
-    @override
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Count a connection that ended while an answer was due."""
-        if self in self._tally.at_work:
-            self._tally.fail(f"the server closed a connection: {exc or 'end of stream'}")
-            self._tally.leave(self)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._transport.abort()
-
-
 def cpu_seconds(pid: int) -> float:
     """Return the processor time of a process and its running children so far."""
     process = psutil.Process(pid)
@@ -206,31 +105,33 @@ def quantile_ms(ticks: dict[int, int], part: float) -> float:
     return 0.0
 
 
-def split_at_hole(request: str) -> tuple[bytes, bytes | None]:
-    """Return a request's bytes before and after its key hole; without one, whole and None."""
-    head, hole, tail = request.partition(KEY_HOLE)
-    return head.encode(), tail.encode() if hole else None
+def client_tls() -> ssl.SSLContext:
+    """Return TLS towards our own child on loopback, whose certificate is self-signed."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
-async def connect(plan: Plan, tally: Tally) -> list[Connection]:
+async def connect(plan: Plan, tally: wires.Tally) -> list[wires.Connection]:
     """Open all connections of the plan, a few at a time."""
-    context = None
-    if plan.tls:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE  # our own child on loopback, self-signed
-    scripts = [[split_at_hole(request) for request in script] for script in plan.scripts]
+    context = client_tls() if plan.tls else None
+    scripts = [wires.script_of(plan.door, texts, plan.in_flight) for texts in plan.scripts]
+    tokens = plan.tokens or [""]
+    make = wires.CONNECTIONS[plan.door]
     together = asyncio.Semaphore(CONNECT_TOGETHER_MAX)
     loop = asyncio.get_running_loop()
 
-    async def open_one(number: int) -> Connection:
+    async def open_one(number: int) -> wires.Connection:
+        opening = wires.opening_of(plan.door, tokens[number % len(tokens)], [])
         async with together:
             _, connection = await loop.create_connection(
-                lambda: Connection(tally, scripts[number % len(scripts)]),
+                lambda: make(tally, scripts[number % len(scripts)], opening),
                 "127.0.0.1",
                 plan.port,
                 ssl=context,
             )
+            await connection.opened
         return connection
 
     return list(await asyncio.gather(*map(open_one, range(plan.connections))))
@@ -238,11 +139,11 @@ async def connect(plan: Plan, tally: Tally) -> list[Connection]:
 
 async def play(plan: Plan) -> Outcome:
     """Play the plan and return what was seen."""
-    tally = Tally()
+    tally = wires.Tally()
     connections = await connect(plan, tally)
     tally.at_work.update(connections)
     for connection in connections:
-        connection.send()
+        connection.begin()
     await asyncio.sleep(plan.warmup_s)
 
     server_before = cpu_seconds(plan.server_pid)

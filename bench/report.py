@@ -48,7 +48,9 @@ class Row(msgspec.Struct, frozen=True):
     """One line of the table, with what is derived from the raw counts."""
 
     case: str
+    door: str
     connections: int
+    in_flight: int
     tls: bool
     calls: int
     seconds: float
@@ -91,8 +93,10 @@ def row(result: Result, plain: Result, *, tls: bool) -> Row:
     """Return the line of one case, beside the same case over plain HTTP."""
     seen = result.outcome
     return Row(
-        case=result.case.name.partition(":")[0],
+        case=result.case.verb,
+        door=result.case.door,
         connections=result.case.connections,
+        in_flight=result.case.in_flight,
         tls=tls,
         calls=seen.calls,
         seconds=seen.seconds,
@@ -170,12 +174,27 @@ def yardstick_table(run: Run) -> list[str]:
 
 def case_table(lines: Sequence[Row]) -> list[str]:
     """Say what the hall did."""
-    title = ["case", "conn", "tls", "N", "s", "calls/s", "ratio", "to", "of plain", "p50 ms"]
+    title = [
+        "case",
+        "door",
+        "conn",
+        "in flight",
+        "tls",
+        "N",
+        "s",
+        "calls/s",
+        "ratio",
+        "to",
+        "of plain",
+        "p50 ms",
+    ]
     title += ["p99 ms", "server µs", "generator µs", "failures"]
     cells = [
         [
             each.case,
+            each.door,
             f"{each.connections}",
+            f"{each.in_flight}",
             "yes" if each.tls else "no",
             f"{each.calls:,}",
             f"{each.seconds:.1f}",
@@ -216,7 +235,7 @@ def warnings(run: Run) -> Iterator[str]:
         if limit.name == "fsync" and limit.per_s > SYNCS_PER_S_MAX:
             yield "WARNING fsync costs nothing here, as if in memory: say --data with a real disk"
     for each in rows(run):
-        name = f"{each.case}:{each.connections}{' over TLS' if each.tls else ''}"
+        name = f"{each.door}/{each.case}:{each.connections}{' over TLS' if each.tls else ''}"
         if each.generator_share > BOTTLENECK_SHARE:
             yield (
                 f"WARNING {name}: the generator used {each.generator_share:.0%} of a core;"

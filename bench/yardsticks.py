@@ -1,7 +1,7 @@
 """What this machine can do without the hall, measured with the same generator.
 
-Three limits: how often the disk confirms a write, how often SQLite commits durably, and how
-often a Python web server answers when the answer costs nothing. They are taken before and
+How often the disk confirms a write, how often SQLite commits durably, and how often a server
+in Python answers when the answer costs nothing, at each door. They are taken before and
 after the cases, and a case's own one also right beside it; where the takes differ much,
 somebody else used the machine.
 """
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from bench import load
+from bench import load, wires, worker
 from bench.hall import free_port, wait_until_healthy
 
 BLOCK = b"\0" * 4_096
@@ -79,10 +79,10 @@ class Yardstick(msgspec.Struct, frozen=True):
 class Yard:
     """Takes yardsticks with files under ``folder``, each for ``seconds``, and keeps them."""
 
-    def __init__(self, folder: Path, seconds: float) -> None:
+    def __init__(self, folder: Path, seconds: float, names: Iterable[str] = ()) -> None:
         self._folder = folder
         self._seconds = seconds
-        self.yardsticks = {name: Yardstick(name, meaning, []) for name, meaning in MEANINGS.items()}
+        self.yardsticks = {name: Yardstick(name, MEANINGS[name], []) for name in (*ALWAYS, *names)}
 
     def take(self, name: str) -> Take:
         """Measure one yardstick."""
@@ -93,7 +93,7 @@ class Yard:
 
     def take_all(self) -> None:
         """Measure each yardstick once."""
-        for name in MEANINGS:
+        for name in self.yardsticks:
             self.take(name)
 
     def last(self, name: str) -> Take:
@@ -175,39 +175,65 @@ def bare_server() -> Iterator[tuple[int, int]]:
             process.terminate()
 
 
-def answer_calls(seconds: float) -> Take:
+def answer_calls(seconds: float, connections: int) -> Take:
     """Call the bare application over plain HTTP."""
+    request = (
+        "POST /v1/leaderboards.get_rank HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Authorization: Bearer {'x' * 300}\r\nContent-Type: application/json\r\n"
+        "Content-Length: 2\r\n\r\n{}"
+    )
     with bare_server() as (port, pid):
-        request = (
-            "POST /v1/leaderboards.get_rank HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-            f"Authorization: Bearer {'x' * 300}\r\nContent-Type: application/json\r\n"
-            "Content-Length: 2\r\n\r\n{}"
+        return take_calls(wires.HTTPS, port, pid, request, seconds, connections)
+
+
+def echo_calls(door: str, seconds: float, connections: int) -> Take:
+    """Send a bare server messages that look like answers, and get them back."""
+    text = f'{{"jsonrpc":"2.0","id":{wires.SLOT_HOLE},"result":{ANSWER.decode()}}}'
+    port = free_port()
+    with worker.start("bench.bare", door, str(port)) as bare:
+        return take_calls(door, port, bare.pid, text, seconds, connections)
+
+
+def take_calls(door: str, port: int, pid: int, text: str, seconds: float, connections: int) -> Take:
+    """Repeat one call on plain connections."""
+    outcome = load.run(
+        load.Plan(
+            port=port,
+            tls=False,
+            connections=connections,
+            warmup_s=0.5,
+            seconds=seconds,
+            server_pid=pid,
+            scripts=[[text]],
+            door=door,
         )
-        outcome = load.run(
-            load.Plan(
-                port=port,
-                tls=False,
-                connections=CONNECTIONS,
-                warmup_s=0.5,
-                seconds=seconds,
-                server_pid=pid,
-                scripts=[[request]],
-            )
-        )
+    )
     if outcome.failures:
         raise load.LoadError(outcome.first_failure)
     return Take(outcome.calls_per_s, outcome.server_cpu_us)
 
 
+ALWAYS = ("fsync", "commit", "row")
+"""Taken in every run: they say which disk it was."""
 MEANINGS = {
     "fsync": "append 4 KiB, fdatasync",
     "commit": "SQLite WAL, synchronous=FULL, one INSERT per commit",
     "row": f"the same, INSERTs at {ROWS_TOGETHER} per commit",
     "asgi": f"bare ASGI answer of {len(ANSWER)} bytes, HTTP, {CONNECTIONS} connections",
+    "asgi:1": "the same, one connection",
+    "websocket": f"bare echo of as many bytes, picows, {CONNECTIONS} connections",
+    "websocket:1": "the same, one connection",
+    "ndjson": f"bare echo of lines, asyncio.Protocol on uvloop, {CONNECTIONS} connections",
+    "ndjson:1": "the same, one connection",
 }
 DEEDS: dict[str, Callable[[Path, float], Take]] = {
     "fsync": sync_blocks,
     "commit": lambda folder, seconds: commit_rows(folder, seconds, 1),
     "row": lambda folder, seconds: commit_rows(folder, seconds, ROWS_TOGETHER),
-    "asgi": lambda _folder, seconds: answer_calls(seconds),
+    "asgi": lambda _folder, seconds: answer_calls(seconds, CONNECTIONS),
+    "asgi:1": lambda _folder, seconds: answer_calls(seconds, 1),
+    "websocket": lambda _folder, seconds: echo_calls(wires.WEBSOCKET, seconds, CONNECTIONS),
+    "websocket:1": lambda _folder, seconds: echo_calls(wires.WEBSOCKET, seconds, 1),
+    "ndjson": lambda _folder, seconds: echo_calls(wires.NDJSON, seconds, CONNECTIONS),
+    "ndjson:1": lambda _folder, seconds: echo_calls(wires.NDJSON, seconds, 1),
 }

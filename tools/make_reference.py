@@ -1,16 +1,18 @@
-"""Writes what the reference pages say of the code: actions, errors, settings.
+"""Writes what the reference pages say of the code: actions, feeds, errors, settings.
 
     .venv/bin/python tools/make_reference.py
 
-``docs/reference/actions.md`` is made whole; in ``errors.md`` and ``settings.md`` only what
-stands between two marks is, and the text around it is for people to write. A test compares
-the pages with what this script would write, so a declaration cannot change behind their back.
+``docs/reference/actions.md`` and ``feeds.md`` are made whole; in ``errors.md`` and
+``settings.md`` only what stands between two marks is, and the text around it is for people to
+write. A test compares the pages with what this script would write, so a declaration cannot
+change behind their back.
 
 For whoever edits it: the pages are made from the same declarations as ``/openapi.json``, and
 from nothing else.
 """
 
 import ast
+import importlib.util
 import inspect
 import json
 import re
@@ -20,9 +22,12 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
+from moothall import services
 from moothall.action.access import Signed
 from moothall.action.catalog import Catalog
 from moothall.action.declare import Action
+from moothall.action.event import Event, kind_of
+from moothall.action.feed import Feed
 from moothall.action.limiter import PerActor
 from moothall.app.config import PREFIX, TABLES, Settings
 from moothall.app.discovery import find_rooms
@@ -40,6 +45,7 @@ INSTEAD = {
     "identity.open_session": "`moothall login`",
     "identity.register": "`moothall register`",
     "identity.register_guest": "`moothall login --guest`",
+    "feeds.subscribe": "`moothall feed follow`",
     "identity.refresh_session": "none; the client renews its tokens by itself",
     "leaderboards.import_entries": "`moothall entry import FILE`",
 }
@@ -67,6 +73,7 @@ def make_pages() -> dict[Path, str]:
     parts = {"codes": _codes(), "framework": _errors(FRAMEWORK_ERRORS), "rooms": _rooms(catalog)}
     return {
         REFERENCE / "actions.md": _actions(catalog),
+        REFERENCE / "feeds.md": _feeds(catalog),
         errors: _put(errors.read_text("utf-8"), parts),
         settings: _put(
             settings.read_text("utf-8"), {"settings": _settings(), "tables": _tables(catalog)}
@@ -181,7 +188,7 @@ def _docstrings_of_fields(cls: type) -> dict[str, str]:
 
 def _default_of(value: object) -> str:
     match value:
-        case "":
+        case "" | None:
             return "empty"
         case ():
             return "none"
@@ -199,6 +206,8 @@ def _range_of(annotation: Any) -> str:
         return ", ".join(f"`{choice}`" for choice in get_args(annotation))
     if get_origin(annotation) is tuple:
         return "list of texts"
+    if type(None) in get_args(annotation):  # left out, it follows from another setting
+        [annotation] = [one for one in get_args(annotation) if one is not type(None)]
     plain, meta = annotation, None
     if hasattr(annotation, "__metadata__"):
         plain, meta = get_args(annotation)
@@ -277,7 +286,7 @@ def _command(action: Action[Any, Any]) -> str:
     return f"`moothall {' '.join(action.command)}`"
 
 
-def _access(action: Action[Any, Any]) -> str:
+def _access(action: Action[Any, Any] | Feed) -> str:
     if not isinstance(action.access, Signed):
         return "`PUBLIC`"
     if callable(action.access.at):
@@ -354,6 +363,51 @@ def _text_of(schema: Schema) -> str:
 
 def _link(name: str) -> str:
     return f"[{name}](#{name.lower()})"
+
+
+# --- feeds and events -----------------------------------------------------------------------------
+
+
+def _feeds(catalog: Catalog) -> str:
+    rows = (
+        (f"`{each.template}`", _access(each), _plain(each.summary))
+        for each in sorted(catalog.feeds.feeds, key=lambda each: each.template)
+    )
+    lines = [_FEEDS_HEAD, _table(("feed", "who may", "what comes"), rows), _EVENTS_HEAD]
+    for room in sorted(catalog.rooms):
+        lines += [_event(kind) for kind in _events_of(room)]
+    return "\n".join(lines)
+
+
+_FEEDS_HEAD = """\
+# Feeds and events
+
+What can be followed, as a hall declares it, and what comes then. This page is made from the
+declarations: `.venv/bin/python tools/make_reference.py` writes it anew. [The wire](wire.md)
+says how a feed is followed at each door.
+"""
+
+_EVENTS_HEAD = """\
+## Events
+
+The `data` of an event, by its `kind`. Fields may be added later; ignore those that you do not know.
+"""
+
+
+def _events_of(room: str) -> list[type[Event]]:
+    """Return the events that a room declares, by name."""
+    name = f"{services.__name__}.{room}.events"
+    if importlib.util.find_spec(name) is None:
+        return []
+    found = vars(importlib.import_module(name)).values()
+    kinds = [one for one in found if isinstance(one, type) and issubclass(one, Event)]
+    return sorted((one for one in kinds if one.__module__ == name), key=lambda one: one.__name__)
+
+
+def _event(kind: type[Event]) -> str:
+    [schema], components = msgspec.json.schema_components([kind], ref_template="{name}")
+    fields = _fields(_resolve(schema, components), components, {})
+    return f"### {kind_of(kind)}\n\n{_plain(inspect.getdoc(kind) or '')}\n\n{fields}"
 
 
 # --- words ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -70,6 +70,18 @@ class Wire:
 
     def send(self, data: bytes) -> None:
         self.writer.write(data)
+
+    def rest(self) -> None:
+        """Read nothing, as long as this client's system has room."""
+        self._transport.pause_reading()
+
+    def read_on(self) -> None:
+        """Read again."""
+        self._transport.resume_reading()
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        return cast("asyncio.Transport", self.writer.transport)  # uvloop has its own classes
 
     async def send_pieces(self, data: bytes, size_bytes: int = 7) -> None:
         for start in range(0, len(data), size_bytes):

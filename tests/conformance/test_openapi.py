@@ -18,7 +18,15 @@ from tests.plays.conftest import RunningHall
 DOCUMENTS = {"/.well-known/jwks.json", "/healthz", "/openapi.json"}
 CATALOG = Catalog(find_rooms((), ()))
 PUBLIC_MEMBERS = {"alg", "crv", "key_ops", "kid", "kty", "use", "x"}
-SECRET_FIELDS = {"code", "invitation", "new_password", "password", "refresh_token", "secret"}
+SECRET_FIELDS = {
+    "code",
+    "invitation",
+    "new_password",
+    "password",
+    "refresh_token",
+    "secret",
+    "token",
+}
 
 each_action = pytest.mark.parametrize("action", CATALOG.actions.values(), ids=lambda one: one.name)
 

@@ -11,7 +11,7 @@ from moothall.action.call import Call, Reply
 from moothall.action.connections import CloseReason
 from moothall.transports.jsonrpc import ConversationBounds
 from moothall.transports.websocket import WebSocketBounds
-from tests.conformance.http_wire import echo, on_both_loops, until
+from tests.conformance.http_wire import echo, get, on_both_loops, until
 from tests.conformance.websocket_wire import (
     CONTINUATION,
     PING,
@@ -23,6 +23,7 @@ from tests.conformance.websocket_wire import (
     close,
     connect,
     frame,
+    handshake,
     make_contexts,
     open_house,
     open_socket,
@@ -126,12 +127,15 @@ async def test_who_does_not_close_is_cut_off(contexts: Contexts) -> None:
 async def test_a_fault_is_told_to_who_goes_on_sending(contexts: Contexts) -> None:
     bounds = WebSocketBounds(linger_timeout_ms=100)
     async with open_house(contexts, sockets=bounds) as house, open_socket(house) as socket:
+        # It reads only after it has sent; a reset would have taken our words from it by then.
+        reads(socket).pause_reading()
         socket.send(frame(3))
-        reading = asyncio.ensure_future(socket.read_all())
         for _ in range(20):
             socket.send(frame(TEXT, b"x" * 10_000))
-            await asyncio.sleep(0)
-        assert await reading == [("closing", "protocol_error"), ("close", 1002)]
+            for _ in range(5):
+                await asyncio.sleep(0)
+        reads(socket).resume_reading()
+        assert await socket.read_all() == [("closing", "protocol_error"), ("close", 1002)]
         await is_empty(house)
 
 
@@ -185,15 +189,24 @@ async def test_a_seat_comes_back_however_a_connection_ends(contexts: Contexts) -
 # --- time -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("is_first", [False, True])
 @on_both_loops
-async def test_no_timer_of_the_request_outlives_it(contexts: Contexts) -> None:
+async def test_no_timer_of_the_request_outlives_it(
+    contexts: Contexts,
+    is_first: bool,  # noqa: FBT001 - a parameter of the table
+) -> None:
     async with (
         open_house(contexts, head_timeout_ms=60, idle_timeout_ms=60, write_timeout_ms=60) as house,
         connect(house) as socket,
     ):
-        # The idle timer is set behind an answer.
-        await socket.wire.ask(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await socket.open()
+        if is_first:
+            # The head of the first request has a timer.
+            await socket.wire.send_pieces(handshake())
+            assert (await socket.wire.read_answer(has_body=False)).status == 101
+        else:
+            # The idle timer is set behind an answer.
+            await socket.wire.ask(get("/healthz"))
+            await socket.open()
         loop = asyncio.get_running_loop()
         until_s = loop.time() + 0.2
         while loop.time() < until_s:
@@ -229,6 +242,7 @@ async def test_pings_between_fragments_give_a_message_no_more_time(contexts: Con
                 if said != ("pong", b"?"):
                     break
         assert said == ("closing", "protocol_error")
+        assert await socket.read_said() == ("close", 1008)
 
 
 @on_both_loops
@@ -390,12 +404,14 @@ async def test_a_message_waits_without_blame_while_we_do_not_listen(contexts: Co
         await go.wait()
         return await echo(call)
 
-    bounds = WebSocketBounds(message_timeout_ms=50, conversation=ConversationBounds(calls_max=1))
+    bounds = WebSocketBounds(message_timeout_ms=500, conversation=ConversationBounds(calls_max=1))
     async with open_house(contexts, answer, sockets=bounds) as house, open_socket(house) as socket:
         second = frame(TEXT, request(2))
         socket.send(frame(TEXT, request(1)) + second[:10])
-        asyncio.get_running_loop().call_later(0.2, go.set)
+        asyncio.get_running_loop().call_later(0.9, go.set)
         assert await socket.read_said() == ("reply", 1)
+        # It has its time from now on.
+        await asyncio.sleep(0.2)
         socket.send(second[10:])
         assert await socket.read_said() == ("reply", 2)
 

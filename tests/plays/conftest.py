@@ -41,6 +41,7 @@ class RunningHall:
         self.banner = self._read_banner(log)
         self.url = self._find(r"(https?://\S+)")
         self.port = int(self.url.rpartition(":")[2])
+        self.ndjson_port = int(self._find(r"ndjson(?:\+plain)?://\S+:(\d+)"))
 
     @property
     def fingerprint(self) -> str:

@@ -171,7 +171,7 @@ def test_readers_of_documents_read() -> None:
 # --- the reference --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["actions.md", "errors.md", "settings.md"])
+@pytest.mark.parametrize("name", ["actions.md", "errors.md", "feeds.md", "settings.md"])
 def test_reference_is_current(name: str) -> None:
     path = DOCS / "reference" / name
     expected = make_pages()[path]

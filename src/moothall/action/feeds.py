@@ -118,9 +118,10 @@ class Subscription:
                 self.floors.pop(push.stream, None)
         return not self.floors
 
-    def is_catching_up(self) -> bool:
-        """Tell whether it still reads what it missed."""
-        return self._hub.is_catching_up(self)
+    async def caught_up(self) -> None:
+        """Return when it has read what it missed."""
+        if self._task is not None:
+            await asyncio.shield(self._task)
 
     def has_ended(self) -> bool:
         """Tell whether it is over."""
@@ -145,7 +146,6 @@ class Subscription:
         self._stop()
         if self.connection.subscriptions.get(self.feed.name) is self:
             del self.connection.subscriptions[self.feed.name]
-
 
     def _stop(self) -> None:
         self._hub.remove(self)

@@ -24,6 +24,7 @@ from moothall.action.house import House
 from moothall.action.limiter import Limiter, PerSource
 from moothall.action.model import Request
 from moothall.action.token import Claims, TokenVerifier
+from moothall.core.addresses import network_of
 from moothall.core.codes import Code
 from moothall.core.errors import (
     ActionError,
@@ -122,9 +123,10 @@ class Pipeline:
 
     def _limit_source(self, call: Call, action: Action[Any, Any] | None) -> None:
         """Charge the address; unknown actions are charged too."""
-        self._limiter.spend(call.source, self._source_rate)
+        source = network_of(call.source)
+        self._limiter.spend(source, self._source_rate)
         if action is not None and isinstance(action.limit, PerSource):
-            self._limiter.spend((action.name, call.source), action.limit)
+            self._limiter.spend((action.name, source), action.limit)
 
     def _authenticate(self, call: Call, action: Action[Any, Any]) -> Claims:
         """Return who calls. A PUBLIC action looks at no token, good or bad."""

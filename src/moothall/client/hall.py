@@ -6,7 +6,6 @@ spoken to.
 """
 
 import asyncio
-import email.utils
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -15,47 +14,58 @@ import msgspec
 
 from moothall.client.address import parse_address
 from moothall.client.catalog import Catalog, read_catalog
-from moothall.client.channel import Answer
-from moothall.client.errors import CallError, CallTimeoutError, HallUnreachableError
-from moothall.client.exchange import HTTP_NOT_MODIFIED, Courier, Exchange, Pin
+from moothall.client.channel import Channel
+from moothall.client.courier import Courier
+from moothall.client.errors import (
+    BusyError,
+    CallError,
+    CallTimeoutError,
+    HallUnreachableError,
+)
+from moothall.client.exchange import HTTP_NOT_MODIFIED, Answer, Exchange
+from moothall.client.feed import Feed, OnBreak
+from moothall.client.line import OnNotice
+from moothall.client.link import Link
 from moothall.client.retry import Effect, Limits, is_safe_to_repeat
-from moothall.client.sessions import SessionKeeper
+from moothall.client.sessions import SessionKeeper, read_session
 from moothall.client.store import MemoryStore, Session, Store
+from moothall.client.trust import Pin, TrustFinder
 from moothall.client.world import World
 
 T = TypeVar("T")
 Request = Mapping[str, Any] | msgspec.Struct | None
 
-_ACCESS_LIFETIME_MS_MAX = 3_600_000
-_ACCESS_LIFETIME_MS_UNKNOWN = 60_000
 _RENEWAL_ATTEMPT_MS = 3_000
 """A hall repeats a renewal for about ten seconds; a lost reply must be noticed before."""
-
-_JSON = {"content-type": "application/json"}
 
 
 class Hall:
     """A connection to one hall, for programs. Use it in ``async with``.
 
     Args:
-        url: Address, such as ``https://hall.example:8443``.
+        url: Address and door: ``https://hall.example:8443`` sends each call as a request,
+            ``wss://hall.example:8443`` (WebSocket) and ``ndjson://hall.example:8444`` (JSON
+            lines) send all calls by one connection that stays.
         certificate_pem: Trust this certificate and no other.
         fingerprint: Trust the certificate with this fingerprint (``sha256:...``) and no
             other. Without either, an authority of the system must vouch for the hall.
-        insecure: Allow ``http://`` to this machine.
+        insecure: Allow plain text (``http://``, ``ws://``, ``ndjson+plain://``) to this machine.
+        https_port: Where the hall answers HTTPS, for its description; needed only where
+            JSON lines are spoken at another port than the one after it.
         store: Where the session and the description of the hall are kept; in memory by
             default.
         limits: Times, repetitions and sizes.
         world: Time, chance and network; tests bring their own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the address by name, and each has a default
         self,
         url: str,
         *,
         certificate_pem: str | None = None,
         fingerprint: str | None = None,
         insecure: bool = False,
+        https_port: int | None = None,
         store: Store | None = None,
         limits: Limits | None = None,
         world: World | None = None,
@@ -64,10 +74,14 @@ class Hall:
         self.limits = limits or Limits()
         self._world = world or World()
         self._store = store or MemoryStore()
-        self._courier = Courier(
-            self.address, Pin(certificate_pem, fingerprint), self.limits, self._world
-        )
+        self._finder = TrustFinder(Pin(certificate_pem, fingerprint), self._world.connect)
         self._keeper = SessionKeeper(self._store, self._renew, self._world)
+        documents = Courier(self._make_channel(https_port), self.limits, self._world)
+        self._documents = documents
+        self._courier = documents
+        if not self.address.is_http:
+            self._courier = Courier(self._make_link(None), self.limits, self._world)
+        self._feeds: set[Feed] = set()
         self._catalog: Catalog | None = None
         self._describing = asyncio.Lock()
 
@@ -83,9 +97,11 @@ class Hall:
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections; the session stays open."""
+        """Close all connections and feeds; the session stays open."""
+        await asyncio.gather(*(feed.close() for feed in list(self._feeds)))
         await self._keeper.close()
         await self._courier.close()
+        await self._documents.close()
 
     def __getattr__(self, room: str) -> "Room":
         if room.startswith("_"):
@@ -156,9 +172,8 @@ class Hall:
                 if known is Effect.WRITE and not is_public:
                     key = idempotency_key or self._world.new_key()
                 exchange = Exchange(
-                    method="POST",
-                    path=f"/v1/{action}",
-                    headers={**_JSON, "idempotency-key": key} if key else _JSON,
+                    action=action,
+                    idempotency_key=key,
                     body=msgspec.json.encode({} if request is None else request),
                     is_signed=not is_public,
                     is_safe=is_safe_to_repeat(known, key),
@@ -171,6 +186,38 @@ class Hall:
                 outcome_unknown=True,
             ) from error
         return _read_result(action, answer, type)
+
+    def follow(
+        self, feed: str, *, after: str | None = None, on_break: OnBreak | None = None
+    ) -> Feed:
+        """Follow what happens; see :class:`Feed`. It has a connection of its own.
+
+        Args:
+            feed: Its name, such as ``board/kart``.
+            after: A cursor; ``now``; or None for where this device acknowledged last, and if
+                it never did, now.
+            on_break: Called when the connection broke, with a sentence and the seconds until
+                the next is tried.
+
+        Raises:
+            BusyError: This client follows as many as it may.
+        """
+        if len(self._feeds) >= self.limits.feeds_max:
+            raise BusyError(
+                f"this client follows {self.limits.feeds_max} feeds already", "close one first"
+            )
+        following = Feed(
+            feed,
+            after=after,
+            make_link=self._make_link,
+            acknowledge=self._acknowledge,
+            forget=self._feeds.discard,
+            on_break=on_break,
+            limits=self.limits,
+            world=self._world,
+        )
+        self._feeds.add(following)
+        return following
 
     async def catalog(self, *, is_fresh: bool = False) -> Catalog:
         """Return what the hall offers; asked for once, then remembered.
@@ -229,8 +276,7 @@ class Hall:
             CallError: unauthenticated. Name or password is wrong; or another refusal.
         """
         asked = {"name": name, "password": password, **_label(device)}
-        answer = await self._ask_identity("open_session", asked, is_safe=False)
-        session = self._read_session(answer)
+        session = await self._ask_session("open_session", asked, is_safe=False)
         await self._keeper.replace(session)
         return session
 
@@ -243,8 +289,7 @@ class Hall:
         Raises:
             CallError: failed_precondition. It has none; or another refusal.
         """
-        answer = await self._ask_identity("register_guest", _label(device), is_safe=False)
-        session = self._read_session(answer)
+        session = await self._ask_session("register_guest", _label(device), is_safe=False)
         await self._keeper.replace(session)
         return session
 
@@ -263,6 +308,33 @@ class Hall:
         finally:
             await self._keeper.replace(None)
 
+    # --- connections ------------------------------------------------------------------------------
+
+    def _make_channel(self, https_port: int | None) -> Channel:
+        return Channel(
+            self.address.at_https(https_port),
+            self._finder,
+            reply_bytes_max=self.limits.reply_bytes_max,
+            transport=self._world.transport,
+        )
+
+    def _make_link(self, on_notice: OnNotice | None) -> Link:
+        return Link(
+            self.address.at_feeds(),
+            self._finder,
+            self._keeper,
+            self.limits,
+            self._world,
+            on_notice,
+        )
+
+    async def _acknowledge(self, feed: str, cursor: str) -> None:
+        """Tell how far a feed was read; a second time changes nothing, so it may be repeated."""
+        body = msgspec.json.encode({"feed": feed, "cursor": cursor})
+        await self._deliver(
+            Exchange(action="feeds.acknowledge", body=body, is_signed=True, is_safe=True)
+        )
+
     # --- what the hall offers ---------------------------------------------------------------------
 
     async def _look_up(self, action: str) -> tuple[Effect | None, bool]:
@@ -276,13 +348,24 @@ class Hall:
     async def _fetch_catalog(self) -> Catalog:
         kept = self._store.load_catalog()
         exchange = Exchange(
-            method="GET",
             path="/openapi.json",
             headers={"if-none-match": kept[0]} if kept else {},
             is_signed=False,
             is_safe=True,
         )
-        answer = await self._deliver(exchange)
+        try:
+            answer = await self._deliver(exchange, self._documents)
+        except HallUnreachableError as error:
+            if not self.address.is_ndjson:
+                raise
+            if kept:
+                return read_catalog(kept[1])
+            # Only the other port is known to be silent.
+            error.remedy = (
+                "what the hall offers is read by HTTPS: say at which port (https_port), or what"
+                " the action does (effect)"
+            )
+            raise
         if answer.status == HTTP_NOT_MODIFIED and kept:
             return read_catalog(kept[1])
         catalog = read_catalog(answer.body)
@@ -299,16 +382,28 @@ class Hall:
         successor. So this is repeated, though it is no read.
         """
         asked = {"refresh_token": session.refresh_token}
-        return self._read_session(await self._ask_identity("refresh_session", asked, is_safe=True))
+        return await self._ask_session("refresh_session", asked, is_safe=True)
+
+    async def _ask_session(
+        self, verb_noun: str, asked: Mapping[str, str], *, is_safe: bool
+    ) -> Session:
+        # HTTPS tells the time of the hall with each answer. Elsewhere it is asked for first, so
+        # that nothing stands between an answer and its place in the store.
+        asked_at_ms = None if self.address.is_http else await self._ask_time()
+        answer = await self._ask_identity(verb_noun, asked, is_safe=is_safe)
+        return read_session(answer, asked_at_ms, self._world.now_ms())
+
+    async def _ask_time(self) -> int:
+        answer = await self._deliver(Exchange(action="hall.ping", is_signed=False, is_safe=True))
+        now_ms: int = _read_result("hall.ping", answer, _Pong).now_ms
+        return now_ms
 
     async def _ask_identity(
         self, verb_noun: str, asked: Mapping[str, str], *, is_safe: bool
     ) -> Answer:
         return await self._deliver(
             Exchange(
-                method="POST",
-                path=f"/v1/identity.{verb_noun}",
-                headers=_JSON,
+                action=f"identity.{verb_noun}",
                 body=msgspec.json.encode(asked),
                 is_signed=False,
                 is_safe=is_safe,
@@ -316,26 +411,9 @@ class Hall:
             )
         )
 
-    async def _deliver(self, exchange: Exchange) -> Answer:
-        return await self._courier.deliver(
+    async def _deliver(self, exchange: Exchange, courier: Courier | None = None) -> Answer:
+        return await (courier or self._courier).deliver(
             exchange, self._keeper.access_token, self.limits.timeout_ms
-        )
-
-    def _read_session(self, answer: Answer) -> Session:
-        try:
-            opened = msgspec.json.decode(answer.body, type=_OpenedSession)
-        except msgspec.DecodeError as error:
-            raise HallUnreachableError(f"the new session is not understood: {error}") from error
-        now_ms = self._world.now_ms()
-        return Session(
-            name=opened.name,
-            member_id=opened.member_id,
-            session_id=opened.session_id,
-            refresh_token=opened.refresh_token,
-            refresh_expires_at_ms=opened.refresh_expires_at_ms,
-            access_token=opened.access_token,
-            access_lifetime_ms=_lifetime_ms(opened.access_expires_at_ms, answer, now_ms),
-            received_at_ms=now_ms,
         )
 
 
@@ -356,16 +434,10 @@ class Room:
         return method
 
 
-class _OpenedSession(msgspec.Struct, frozen=True):
-    """Result of ``identity.open_session`` and ``identity.refresh_session``."""
+class _Pong(msgspec.Struct, frozen=True):
+    """Result of ``hall.ping``."""
 
-    session_id: str
-    member_id: str
-    name: str
-    refresh_token: str
-    refresh_expires_at_ms: int
-    access_token: str
-    access_expires_at_ms: int
+    now_ms: int
 
 
 def _label(device: str) -> dict[str, str]:
@@ -380,16 +452,3 @@ def _read_result(action: str, answer: Answer, type_: type[T] | None) -> Any:
         raise HallUnreachableError(
             f"the answer to {action} is not understood: {error}", outcome_unknown=True
         ) from error
-
-
-def _lifetime_ms(expires_at_ms: int, answer: Answer, now_ms: int) -> int:
-    """Return the life of a token, by the hall's own clock where its answer tells it."""
-    try:
-        sent = email.utils.parsedate_to_datetime(answer.headers.get("date", ""))
-        now_ms = int(sent.timestamp() * 1_000)
-    except (ValueError, TypeError):
-        pass
-    lifetime_ms = expires_at_ms - now_ms
-    if 0 < lifetime_ms <= _ACCESS_LIFETIME_MS_MAX:
-        return lifetime_ms
-    return _ACCESS_LIFETIME_MS_UNKNOWN

@@ -185,6 +185,8 @@ class Line:
                 for message in messages:
                     # Where nobody takes events any more, the next one stays where it is.
                     await self._may_read.wait()
+                    if self.over.done():
+                        return
                     self._take(read_frame(message))
         except (OSError, EOFError) as error:
             self.end(self._farewell or Ending(NETWORK, _reason_of(error)))
@@ -227,7 +229,9 @@ class Line:
         return found[0] if len(found) == 1 else None
 
     def _forget(self, request_id: int) -> None:
-        self._pending.pop(request_id, None)
+        pending = self._pending.pop(request_id, None)
+        if pending is not None and pending.answer.done() and not pending.answer.cancelled():
+            pending.answer.exception()  # Told already, by what else went wrong.
         if self._farewell is not None and not self._pending:
             self.end(self._farewell)
 

@@ -1,7 +1,6 @@
 """The way to a hall by connections that stay: opened when needed, signed in, renewed in place."""
 
 import asyncio
-import contextlib
 
 from moothall.client.address import Address
 from moothall.client.courier import is_stale_token
@@ -30,7 +29,7 @@ class Link:
         on_notice: Takes events and endings of feeds.
     """
 
-    def __init__(  # noqa: PLR0913 - all that a client has, and none has a natural group
+    def __init__(
         self,
         address: Address,
         finder: TrustFinder,
@@ -125,7 +124,7 @@ class Link:
                 token = await self._keeper.access_token()
                 if token is None:
                     return
-                if line.is_usable and line.token != token:
+                if line.token != token:
                     await line.authenticate(token, _CONNECT_TIMEOUT_S)
             except CallError:
                 # The session is over; the hall tells the connection so by itself.
@@ -137,8 +136,7 @@ class Link:
         renewal, self._renewal = self._renewal, None
         if renewal is not None:
             renewal.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await renewal
+            await asyncio.wait([renewal])
 
 
 def _pass_over(_notice: Notice) -> None:

@@ -9,13 +9,19 @@ the hall gave and this machine's own monotonic clock, so that a wrong clock does
 
 import asyncio
 import contextlib
+import email.utils
 from collections.abc import Awaitable, Callable
 
-from moothall.client.errors import CallError
+import msgspec
+
+from moothall.client.errors import CallError, HallUnreachableError
+from moothall.client.exchange import Answer
 from moothall.client.store import Session, Store
 from moothall.client.world import World
 from moothall.core.codes import Code
 
+_ACCESS_LIFETIME_MS_MAX = 3_600_000
+_ACCESS_LIFETIME_MS_UNKNOWN = 60_000
 _MARGIN_MS = 30_000
 """A token is renewed this long before its end, or in the last fifth of a short life."""
 
@@ -122,3 +128,60 @@ class SessionKeeper:
         if not task.cancelled():
             # Told to those who waited; a failure that nobody waited for shows again.
             task.exception()
+
+
+class _OpenedSession(msgspec.Struct, frozen=True):
+    """Result of ``identity.open_session`` and ``identity.refresh_session``."""
+
+    session_id: str
+    member_id: str
+    name: str
+    refresh_token: str
+    refresh_expires_at_ms: int
+    access_token: str
+    access_expires_at_ms: int
+
+
+def read_session(answer: Answer, hall_now_ms: int | None, now_ms: int) -> Session:
+    """Return the session that an answer opens or renews.
+
+    Args:
+        answer: Of ``identity.open_session`` and its like.
+        hall_now_ms: The clock of the hall, if it was asked for; else the answer may tell.
+        now_ms: The clock of this machine.
+
+    Raises:
+        HallUnreachableError: The answer is not understood.
+    """
+    try:
+        opened = msgspec.json.decode(answer.body, type=_OpenedSession)
+    except msgspec.DecodeError as error:
+        raise HallUnreachableError(f"the new session is not understood: {error}") from error
+    if hall_now_ms is None:
+        hall_now_ms = _sent_at_ms(answer, now_ms)
+    return Session(
+        name=opened.name,
+        member_id=opened.member_id,
+        session_id=opened.session_id,
+        refresh_token=opened.refresh_token,
+        refresh_expires_at_ms=opened.refresh_expires_at_ms,
+        access_token=opened.access_token,
+        access_lifetime_ms=_lifetime_ms(opened.access_expires_at_ms - hall_now_ms),
+        received_at_ms=now_ms,
+    )
+
+
+def _sent_at_ms(answer: Answer, now_ms: int) -> int:
+    """Return when a hall sent an answer by its own clock; by ours where it does not tell."""
+    try:
+        sent = email.utils.parsedate_to_datetime(answer.headers.get("date", ""))
+    except (ValueError, TypeError):
+        return now_ms
+    return int(sent.timestamp() * 1_000)
+
+
+def _lifetime_ms(lifetime_ms: int) -> int:
+    """Return the life of a token, or a short one where it cannot be true."""
+    if 0 < lifetime_ms <= _ACCESS_LIFETIME_MS_MAX:
+        return lifetime_ms
+    return _ACCESS_LIFETIME_MS_UNKNOWN

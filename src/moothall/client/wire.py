@@ -156,9 +156,12 @@ class WebSocketWire:
         raise EOFError("the WebSocket handshake was not answered")
 
     def send(self, message: bytes) -> None:
-        """Queue one message."""
-        self._protocol.send_text(message)
-        self._flush()
+        """Queue one message; nothing after the hall has closed."""
+        from websockets.protocol import State  # noqa: PLC0415 - as below
+
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_text(message)
+            self._flush()
 
     async def drained(self) -> None:
         """Return when little waits to leave."""

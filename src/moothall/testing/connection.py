@@ -94,8 +94,7 @@ class OpenConnection:
     async def until_live(self, feed: str) -> None:
         """Return when a feed has caught up."""
         async with asyncio.timeout(WAIT_SECONDS):
-            while self.connection.subscriptions[feed].is_catching_up():
-                await asyncio.sleep(0)
+            await self.connection.subscriptions[feed].caught_up()
 
     def heard(self) -> None:
         """Play a sign of life."""

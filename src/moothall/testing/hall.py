@@ -7,7 +7,7 @@ doors are missing. Calls take the whole road: limits, form, who, may they, the d
 import itertools
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar, cast, overload
@@ -20,9 +20,11 @@ from moothall.action.connections import Connections
 from moothall.action.cursor import Cursors
 from moothall.action.declare import Action
 from moothall.action.model import Request
+from moothall.action.token import sign_token
 from moothall.app.compose import Hall, open_hall
 from moothall.app.config import Settings
 from moothall.core.errors import Problem
+from moothall.core.units import DAY_MS
 from moothall.ports.database import Row
 from moothall.ports.hasher import PasswordHasher
 from moothall.services.access.actions import digest_secret
@@ -182,6 +184,20 @@ class OpenHall:
         fields = {"name": name, "password": PASSWORD}
         opened = await self.call("identity.open_session", fields, source=self._another_source())
         return Visitor(opened.member_id, opened.name, opened.session_id, opened.access_token)
+
+    def renew(self, visitor: Visitor) -> Visitor:
+        """Return the member with another access token of the same session."""
+        token, _ = sign_token(
+            self.hall.keys,
+            issuer=ISSUER,
+            audience=ISSUER,
+            member_id=visitor.member_id,
+            session_id=visitor.session_id,
+            session_expires_at_ms=self.clock.now_ms() + DAY_MS,
+            token_id=f"renewed {next(self._sources)}",
+            now_ms=self.clock.now_ms(),
+        )
+        return replace(visitor, token=token)
 
     async def administrator(self, name: str = "admin") -> Visitor:
         """Sign in the first administrator, who may do everything. Once per hall."""

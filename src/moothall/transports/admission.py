@@ -5,35 +5,16 @@ holds a seat until the connection is gone.
 """
 
 import asyncio
-import ipaddress
 
+from moothall.core.addresses import network_of
 from moothall.transports.proxies import Networks, is_trusted
-
-_MAPPED = "::ffff:"
-
-
-def source_of(address: str) -> str:
-    """Return a client's address as limits and the audit trail know it.
-
-    An IPv4 client of an IPv6 socket is the IPv4 address it is; a zone index is cut off.
-    """
-    if address.startswith(_MAPPED) and "." in address:
-        return address.removeprefix(_MAPPED)
-    return address.partition("%")[0]
-
-
-def network_of(source: str) -> str:
-    """Return what connections are counted by: the IPv4 address, or the /64 of an IPv6 one."""
-    if ":" not in source:
-        return source
-    return str(ipaddress.ip_network((source, 64), strict=False).network_address)
 
 
 class Seat:
     """The right to one connection; given back once, however it ends.
 
     Attributes:
-        source: Address of the peer, as :func:`source_of` writes it.
+        source: Address of the peer, as :func:`~moothall.core.addresses.source_of` writes it.
         is_proxy: Whether the peer is a trusted proxy, so that its requests are another's.
     """
 

@@ -15,13 +15,17 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
+from moothall.core.addresses import source_of
 from moothall.core.errors import ConfigurationError
 from moothall.core.units import SECOND_MS
-from moothall.transports.admission import Admission, Seat, source_of
+from moothall.transports.admission import Admission, Seat
 from moothall.transports.proxies import Networks
 
 ACCEPT_TOGETHER_MAX = 64
 """Connections accepted before other work has its turn."""
+UNREACHABLE_TIMEOUT_MS = 30_000
+"""How long what was sent may be without any sign from the client's machine (RFC 5482): a
+heartbeat into a connection whose other side is gone ends it."""
 ACCEPT_PAUSE_S = 1.0
 """Rest after the system had no more descriptors."""
 
@@ -203,6 +207,10 @@ class Listener:
                 continue
             connection.setblocking(False)  # noqa: FBT003 - the standard library's way
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+                connection.setsockopt(
+                    socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREACHABLE_TIMEOUT_MS
+                )
             task = loop.create_task(self._open(connection, seat))
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)

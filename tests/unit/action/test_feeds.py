@@ -118,7 +118,7 @@ class HeldUp:
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     opened = SqliteDatabase.open(
         tmp_path / "hall.sqlite",
-        on_sync_failure=lambda error: None,
+        on_sync_failure=lambda _error: None,
         bounds=SqliteBounds(batch_calls_max=4),
     )
     await migrate(opened, ManualClock(), [], opened.engine)

@@ -45,7 +45,8 @@ def test_a_folder_is_one_room_or_holds_rooms(tmp_path: Path) -> None:
     assert found(tmp_path / "one" / "shop_a") == ["shop_a"]
     assert found(tmp_path / "many") == ["shop_b", "shop_c"]
     actions = Catalog(find_rooms(BUILT_IN, [tmp_path / "one"])).actions
-    assert set(actions) == {"hall.ping", "shop_a.do_thing"}
+    assert "hall.ping" in actions
+    assert {name for name in actions if not name.startswith("hall.")} == {"shop_a.do_thing"}
 
 
 def test_a_room_may_lack_an_init_and_split_its_actions(tmp_path: Path) -> None:

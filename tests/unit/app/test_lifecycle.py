@@ -21,7 +21,7 @@ Story = Callable[[OpenHall, str], Awaitable[None]]
 class NoDoor:
     """A door that nobody can come through; a unit test has no network."""
 
-    port = 0
+    url = "http://nowhere"
 
     async def start(self) -> None:
         pass
@@ -44,9 +44,9 @@ async def serve(
         await story(OpenHall(halls[0], clock), shown[0])
 
     monkeypatch.setattr(lifecycle, "open_hall", open_with_clock)
-    monkeypatch.setattr(lifecycle, "_make_door", lambda *_: NoDoor())
     monkeypatch.setattr(lifecycle, "_keep_house_until", keep_house_until)
-    await lifecycle.serve(Settings(data=str(folder), insecure=True, **settings), shown.append)
+    chosen = Settings(data=str(folder), insecure=True, **settings)
+    await lifecycle.serve(chosen, shown.append, [lambda *_: NoDoor()])
 
 
 async def claim(hall: OpenHall, who: Visitor, secret: str) -> None:

@@ -1,6 +1,7 @@
 """What the SDK does with a call: keys, tokens, repetitions, time limits."""
 
 import asyncio
+from dataclasses import replace
 
 import httpx
 import msgspec
@@ -131,9 +132,8 @@ async def test_time_limit_ends_a_call_that_hangs() -> None:
         await asyncio.sleep(60)
         raise AssertionError
 
-    world = ManualTime().world(StubHall())
+    world = replace(ManualTime().world(StubHall()), transport=httpx.MockTransport(hang))
     client = Hall(URL, world=world)
-    object.__setattr__(world, "transport", httpx.MockTransport(hang))
     async with client:
         with pytest.raises(CallTimeoutError):
             await client.call("mail.send_letter", effect="flow", timeout_ms=30)

@@ -1,6 +1,7 @@
 import pytest
 
-from moothall.transports.admission import Admission, network_of, source_of
+from moothall.core.addresses import network_of, source_of
+from moothall.transports.admission import Admission
 from moothall.transports.proxies import read_networks
 
 

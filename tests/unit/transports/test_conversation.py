@@ -106,7 +106,8 @@ class Hall:
         if call.action == "bug":
             msg = "a fault of ours"
             raise RuntimeError(msg)
-        end = self._ends[call.action] = asyncio.get_running_loop().create_future()
+        end: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._ends[call.action] = end
         return await end
 
     def end(self, action: str, body: bytes = b"{}") -> None:
@@ -263,6 +264,9 @@ async def test_what_waits_is_bounded() -> None:
         it.ask(1, "slow.a")
         for asked_id in range(2, 40):
             it.ask(asked_id, "now.b")
+        await turn()
+        assert it.wire.reasons == ["protocol_error"]
+        hall.end("slow.a")
         await turn()
         assert it.wire.closed is CloseReason.PROTOCOL_ERROR
         assert list(hall.calls) == ["slow.a"]
@@ -493,7 +497,7 @@ async def test_calls_in_flight_get_their_replies_after_the_end_was_told() -> Non
         assert it.wire.is_listening
         hall.end("slow.a")
         await turn()
-        assert it.wire.closed is None
+        assert it.conversation.in_flight == 1
         hall.end("slow.b")
         await turn()
         assert [told.get("id") for told in it.wire.told] == [None, 1, 2]

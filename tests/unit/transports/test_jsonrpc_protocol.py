@@ -153,6 +153,12 @@ def test_member_that_stands_twice_is_refused(more: bytes, field: str) -> None:
     assert (code, blamed.rpartition(".")[2]) == (-32600, field)
 
 
+@pytest.mark.requirement("R31")
+def test_params_are_left_to_the_pipeline_as_they_are() -> None:
+    message = frame()[:-1] + b',"params":{"x":1,"x":2}}'
+    assert read_request(message).params == b'{"x":1,"x":2}'
+
+
 @pytest.mark.requirement("R32")
 @given(st.binary(max_size=64) | st.text(max_size=64).map(str.encode))
 def test_no_bytes_do_harm(message: bytes) -> None:

@@ -24,7 +24,7 @@ def feed(pieces: list[bytes]) -> tuple[list[bytes], bool, bool]:
 def expect(text: bytes) -> tuple[list[bytes], bool]:
     """Return what a simpler reader makes of the whole text."""
     *ended, rest = text.split(b"\n")
-    found = []
+    found: list[bytes] = []
     for line in (line.removesuffix(b"\r") for line in ended):
         if len(line) > MOST:
             return found, True

@@ -33,6 +33,9 @@ DANGEROUS = frozenset(
 
 REPLACED = frozenset(
     {
+        "feeds.acknowledge",
+        "feeds.subscribe",
+        "feeds.unsubscribe",
         "identity.authenticate",
         "identity.close_session",
         "identity.open_session",
@@ -42,7 +45,10 @@ REPLACED = frozenset(
         "leaderboards.import_entries",
     }
 )
-"""Actions that commands of this program's own call, with what they need on this machine."""
+"""Actions that commands of this program's own call, with what they need on this machine.
+
+Some need a connection that stays, which a single call has not: `feed follow` makes one.
+"""
 
 _NEGATIVE = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
 _SECTION = re.compile(r"^(Args|Returns|Raises|Emits|Yields):\s*$", re.MULTILINE)

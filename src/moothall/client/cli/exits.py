@@ -4,7 +4,9 @@ from moothall.client.errors import (
     CallError,
     CertificateUntrustedError,
     ClientError,
+    FeedEndedError,
     HallUnreachableError,
+    SessionEndedError,
     WalletError,
 )
 from moothall.core.codes import Code
@@ -46,6 +48,8 @@ def exit_code(error: ClientError) -> int:
             return UNREACHABLE
         case WalletError():
             return WALLET
+        case SessionEndedError() | FeedEndedError():
+            return BY_CODE[error.code]
         case _ if error.code is Code.INVALID_ARGUMENT:
             return USAGE
         case _:

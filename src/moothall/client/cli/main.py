@@ -15,6 +15,7 @@ from moothall.client.cli.entries import entry_group
 from moothall.client.cli.exits import FAILED, INTERRUPTED, OK, USAGE, exit_code
 from moothall.client.cli.export import account_group, member_group
 from moothall.client.cli.failures import tell, tell_usage
+from moothall.client.cli.follow import feed_group
 from moothall.client.cli.groups import Root
 from moothall.client.cli.raw import call_command
 from moothall.client.cli.render import say
@@ -50,6 +51,7 @@ def build_cli() -> click.Group:
         account_group(),
         member_group(),
         credentials_group(),
+        feed_group(),
     )
     for command in (*account_commands(), call_command(), *groups):
         root.add_command(command)

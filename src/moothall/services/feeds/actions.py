@@ -64,7 +64,7 @@ class Acknowledge(Request):
 @action(
     access=Signed("feeds:own"),
     effect=FLOW,
-    limit=PerActor(calls=120, window_ms=60_000),
+    limit=PerActor(calls=600, window_ms=60_000),
     raises=(FeedNotFoundError, CursorExpiredError, TooManyFeedsError),
     is_activity=False,
     is_audited=False,
@@ -103,7 +103,7 @@ async def subscribe(ctx: Context, request: Subscribe) -> Subscribed:
 @action(
     access=Signed("feeds:own"),
     effect=FLOW,
-    limit=PerActor(calls=120, window_ms=60_000),
+    limit=PerActor(calls=600, window_ms=60_000),
     raises=(FeedNotFoundError,),
     is_activity=False,
     is_audited=False,

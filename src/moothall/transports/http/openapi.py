@@ -188,9 +188,9 @@ def _deadline_ms() -> dict[str, Any]:
         "in": "header",
         "required": False,
         "description": (
-            "How long the client waits for the answer, in milliseconds. A call of several steps"
-            " (effect flow) is given up then and answers deadline_exceeded; a read or a write"
-            " has its own bounds."
+            "How long the client waits for the answer, in milliseconds. A call that has not begun"
+            " by then is not begun any more, and one of several steps (effect flow) is given up;"
+            " both answer deadline_exceeded."
         ),
         "schema": {"type": "integer", "minimum": 1, "maximum": DEADLINE_MS_MAX},
     }

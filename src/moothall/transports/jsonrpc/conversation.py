@@ -39,8 +39,8 @@ from moothall.transports.jsonrpc.protocol import (
     render_reply,
 )
 
-_HOPELESS = frozenset({CloseReason.SLOW_READER, CloseReason.PROTOCOL_ERROR, CloseReason.SILENT})
-"""Reasons for which the end does not wait for calls in flight."""
+_HOPELESS = frozenset({CloseReason.SLOW_READER, CloseReason.SILENT})
+"""Reasons for which the end does not wait for calls in flight: nobody reads their replies."""
 
 _log = structlog.get_logger("moothall.jsonrpc")
 

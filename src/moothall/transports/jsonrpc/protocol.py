@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NamedTuple, NoReturn
 import msgspec
 
 from moothall.action.call import Reply
-from moothall.action.decode import explain
+from moothall.action.decode import check_envelope, explain
 from moothall.action.push import Push
 from moothall.core.codes import Code
 from moothall.core.errors import ActionError, InvalidArgumentError, Problem, UnknownActionError
@@ -56,7 +56,7 @@ class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False
         | Annotated[str, msgspec.Meta(max_length=ID_SIZE_BYTES_MAX)]
     )
     params: msgspec.Raw = msgspec.Raw(b"")
-    meta: msgspec.Raw = msgspec.Raw(b"")
+    meta: Meta | None = None
 
 
 class _Named(msgspec.Struct, frozen=True, gc=False):
@@ -93,7 +93,6 @@ class FrameError(Exception):
 
 
 _decode = msgspec.json.Decoder(Envelope).decode
-_decode_meta = msgspec.json.Decoder(Meta).decode
 _NO_META = Meta()
 _decode_named = msgspec.json.Decoder(_Named).decode
 
@@ -115,31 +114,27 @@ def read_request(message: bytes | bytearray | memoryview) -> Asked:
         reason = f"the id is longer than {ID_SIZE_BYTES_MAX} bytes"
         told = InvalidArgumentError("id", reason, "send an integer or a shorter text")
         raise FrameError(None, INVALID_REQUEST, told)
+    meta = envelope.meta or _NO_META
+    key = meta.idempotency_key
     try:
-        meta = _read_meta(envelope.meta) if envelope.meta else _NO_META
+        # In params the pipeline looks, as at every door.
+        check_envelope(message, "params")
+        if key is not None:
+            _check_key(key)
     except InvalidArgumentError as error:
         raise FrameError(asked_id, INVALID_REQUEST, error) from None
-    params = bytes(envelope.params)
-    return Asked(asked_id, envelope.method, params, meta.idempotency_key, meta.deadline_ms)
+    return Asked(asked_id, envelope.method, bytes(envelope.params), key, meta.deadline_ms)
 
 
-def _read_meta(text: msgspec.Raw) -> Meta:
-    """Return what is said beside the request.
+def _check_key(key: str) -> None:
+    """Refuse an idempotency key that HTTP could not carry.
 
     Raises:
-        InvalidArgumentError: A member cannot be used.
+        InvalidArgumentError: It is.
     """
-    try:
-        meta = _decode_meta(text)
-    except msgspec.ValidationError as error:
-        field, reason, remedy = explain(str(error), Meta)
-        name = "meta" if field == "body" else f"meta.{field}"
-        raise InvalidArgumentError(name, reason, remedy) from None
-    key = meta.idempotency_key
-    if key is not None and not (1 <= len(key) <= KEY_SIZE_BYTES_MAX and _VISIBLE.issuperset(key)):
+    if not (1 <= len(key) <= KEY_SIZE_BYTES_MAX and _VISIBLE.issuperset(key)):
         reason = f"a key is 1 to {KEY_SIZE_BYTES_MAX} visible ASCII characters"
         raise InvalidArgumentError("meta.idempotency_key", reason, "send a UUID")
-    return meta
 
 
 def _refuse(message: bytes | bytearray | memoryview, error: Exception) -> NoReturn:

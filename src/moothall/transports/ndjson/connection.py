@@ -6,6 +6,7 @@ that drips, and a client that does not let itself be told the end.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import cast
 
@@ -151,8 +152,9 @@ class NdjsonConnection(asyncio.Protocol):
         so what comes is read for a moment and thrown away.
         """
         self._is_over = True
-        if self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()  # TLS cannot
+        if self._transport.can_write_eof():  # TLS cannot
+            with contextlib.suppress(OSError):  # the client has just gone
+                self._transport.write_eof()
         wait_s = self._bounds.linger_timeout_ms / 1_000
         self._end_timer = self._loop.call_later(wait_s, self._close)
 

@@ -315,8 +315,10 @@ class WebSocketConnection(asyncio.Protocol):
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read from the client again."""
+        """Read from the client again; what it had begun has its time anew."""
         self._is_deaf = False
+        if self._message_timer is not None:
+            self._watch_message(is_another=True)
         if not self.transport.is_closing():
             self.transport.resume_reading()
 

@@ -138,7 +138,7 @@ async def test_who_does_nothing_is_signed_out_and_told(idle_hall: OpenHall) -> N
         for visitor in (idle, busy):
             if passed % 4 == 0 and await _is_open(hall, visitor):
                 # Renewing is no activity.
-                renewed = await _renew(hall, visitor)
+                renewed = hall.renew(visitor)
                 connection = connections.get(visitor.name) or await hall.connect(renewed)
                 await connection.call("identity.authenticate", token=renewed.token)
                 connections[visitor.name] = connection
@@ -176,22 +176,3 @@ async def _is_open(hall: OpenHall, visitor: Visitor) -> bool:
         "SELECT ended_at_ms FROM identity_session WHERE session_id = $1", visitor.session_id
     )
     return rows == [(None,)]
-
-
-async def _renew(hall: OpenHall, visitor: Visitor) -> Visitor:
-    """Return the member with a fresh token of the same session."""
-    from moothall.action.token import sign_token
-    from moothall.ports.keyring import KeyRing
-    from moothall.testing.hall import ISSUER
-
-    token, _ = sign_token(
-        hall.hall.house.use(KeyRing),
-        issuer=ISSUER,
-        audience=ISSUER,
-        member_id=visitor.member_id,
-        session_id=visitor.session_id,
-        session_expires_at_ms=hall.clock.now_ms() + 60 * MINUTE_MS,
-        token_id="another",
-        now_ms=hall.clock.now_ms(),
-    )
-    return Visitor(visitor.member_id, visitor.name, visitor.session_id, token)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from moothall.core.addresses import network_of
 from moothall.core.errors import ConfigurationError
 from moothall.core.units import DAY_MS, HOUR_MS
-from moothall.services.identity.rules.registration import budget_source
 from moothall.testing import ManualClock, OpenHall, ProblemError, Visitor, open_test_hall
 
 PASSWORD = "correct horse battery staple"
@@ -302,16 +302,16 @@ async def test_budget_outlives_a_restart_and_refusals_cost_nothing(tmp_path: Pat
     ("source", "counted"),
     [
         ("192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("fe80::1%eth0", "fe80::/64"),
+        ("fe80::1%eth0", "fe80::"),
         ("", ""),
         ("unix", "unix"),
     ],
 )
 def test_budget_counts_networks(source: str, counted: str) -> None:
-    assert budget_source(source) == counted
+    assert network_of(source) == counted
 
 
 # --- guests ---------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ class Authenticated(Result):
 @action(
     access=PUBLIC,
     effect=FLOW,
-    limit=PerSource(calls=600, window_ms=60_000),
+    limit=PerSource(calls=2_000, window_ms=10_000),
     raises=(),
     command="connection authenticate",
     is_activity=False,

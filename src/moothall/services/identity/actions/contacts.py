@@ -19,6 +19,7 @@ from moothall.action import (
     Signed,
     action,
 )
+from moothall.core.addresses import network_of
 from moothall.core.errors import InvalidArgumentError
 from moothall.core.units import MINUTE_MS
 from moothall.services.identity.actions.budgets import Budget, spend_budgets
@@ -39,7 +40,7 @@ from moothall.services.identity.errors import (
 from moothall.services.identity.events import STREAM, ContactRemoved, ContactVerified
 from moothall.services.identity.model import Contact, ContactCode, RegistrationSettings
 from moothall.services.identity.rules.contacts import ADDRESS_LENGTH_MAX, Address, check_address
-from moothall.services.identity.rules.registration import budget_source, check_is_open
+from moothall.services.identity.rules.registration import check_is_open
 from moothall.services.identity.store import contacts
 
 ContactText = Annotated[
@@ -296,7 +297,7 @@ async def _send_code(ctx: Context, owner: str, text: str) -> RequestedContact:
         Budget(
             "messages", seal.digest_address(address.key), settings.messages_per_contact_hour_max
         ),
-        Budget("messages", budget_source(ctx.source), settings.messages_per_source_hour_max),
+        Budget("messages", network_of(ctx.source), settings.messages_per_source_hour_max),
         Budget("messages", "", settings.messages_per_hall_hour_max),
     )
 

@@ -25,6 +25,7 @@ from moothall.action import (
     Signed,
     action,
 )
+from moothall.core.addresses import network_of
 from moothall.core.errors import InvalidArgumentError, RateLimitedError
 from moothall.core.paths import ROOT
 from moothall.core.units import MINUTE_MS
@@ -54,7 +55,6 @@ from moothall.services.identity.model import (
 from moothall.services.identity.rules.contacts import ADDRESS_LENGTH_MAX, check_address
 from moothall.services.identity.rules.names import find_key
 from moothall.services.identity.rules.recovery import check_holds_no_more, may_guess, may_send
-from moothall.services.identity.rules.registration import budget_source
 from moothall.services.identity.store import contacts, lockout, members, passwords
 
 SENDS_MAX = 3
@@ -141,7 +141,7 @@ async def request_recovery(ctx: Context, request: RequestRecovery) -> RequestedR
     async def prepare(step: Context) -> None:
         registration = step.use(RegistrationSettings)
         per_source = registration.messages_per_source_hour_max
-        await spend_budgets(step, Budget("messages", budget_source(step.source), per_source))
+        await spend_budgets(step, Budget("messages", network_of(step.source), per_source))
         if address_key:
             known = await passwords.find_account_by_contact(step.tx, address_key)
         else:

@@ -17,6 +17,7 @@ from moothall.action import (
     Signed,
     action,
 )
+from moothall.core.addresses import network_of
 from moothall.ports.hasher import PasswordHasher
 from moothall.services.identity.actions.budgets import Budget, check_budgets, spend_budgets
 from moothall.services.identity.actions.contacts import NEWCOMER, insert_proven, prove_address
@@ -48,7 +49,7 @@ from moothall.services.identity.model import (
 )
 from moothall.services.identity.rules.contacts import ADDRESS_LENGTH_MAX, Address, check_address
 from moothall.services.identity.rules.names import check_name
-from moothall.services.identity.rules.registration import NEEDS, budget_source, check_proofs
+from moothall.services.identity.rules.registration import NEEDS, check_proofs
 from moothall.services.identity.rules.sessions import check_device
 from moothall.services.identity.store import members, registration
 
@@ -352,7 +353,7 @@ def _budgets(ctx: Context, kind: str) -> tuple[Budget, Budget]:
     """Return how many accounts this source, and all together, may make in an hour."""
     settings = ctx.use(RegistrationSettings)
     return (
-        Budget(kind, budget_source(ctx.source), settings.accounts_per_source_hour_max),
+        Budget(kind, network_of(ctx.source), settings.accounts_per_source_hour_max),
         Budget(kind, "", settings.accounts_per_hall_hour_max),
     )
 

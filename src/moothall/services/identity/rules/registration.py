@@ -1,6 +1,5 @@
 """Decisions about who may make an account."""
 
-import ipaddress
 
 from moothall.core.errors import InvalidArgumentError
 from moothall.services.identity.errors import RegistrationClosedError
@@ -50,16 +49,3 @@ def check_proofs(
     if code is not None and not contact:
         reason, remedy = "the contact is missing to which the code was sent", "give it"
         raise InvalidArgumentError("contact", reason, remedy)
-
-
-def budget_source(source: str) -> str:
-    """Return whom a budget counts: an IPv4 address, or the /64 network of an IPv6 one."""
-    try:
-        address = ipaddress.ip_address(source.partition("%")[0])
-    except ValueError:
-        return source
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
