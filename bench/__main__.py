@@ -56,7 +56,8 @@ def measure(chosen: argparse.Namespace, folder: Path) -> report.Run:
     machine = report.this_machine()
     times = cases.Times(chosen.warmup, chosen.seconds)
     names = sorted({case.yardstick for case in chosen.cases} - {*yardsticks.ALWAYS})
-    yard = yardsticks.Yard(folder, min(times.measured_s, yardsticks.TAKE_S_MAX), names)
+    take_s = min(times.measured_s, yardsticks.TAKE_S_MAX)
+    yard = yardsticks.Yard(folder, take_s, names, chosen.in_flight)
     rounds = []
     for tls in (False, True) if chosen.tls else (False,):
         tell(f"filling a board with {chosen.entries:,} entries")

@@ -18,7 +18,6 @@ from typing_extensions import override
 
 from bench import wires, worker
 
-PAUSED_POLL_S = 0.0002
 QUEUED_BYTES_MAX = 262_144
 """What may wait for a reader before the broadcast waits for it; a quarter of a hall's bound."""
 
@@ -43,7 +42,20 @@ class Crowd:
 
     def __init__(self) -> None:
         self.transports: list[asyncio.Transport] = []
-        self.paused = 0
+        self._paused = 0
+        self._all_read = asyncio.Event()
+        self._all_read.set()
+
+    def pause(self) -> None:
+        """Note that one of them does not read."""
+        self._paused += 1
+        self._all_read.clear()
+
+    def resume(self) -> None:
+        """Note that it reads again."""
+        self._paused -= 1
+        if not self._paused:
+            self._all_read.set()
 
     def enter(self, transport: asyncio.BaseTransport) -> None:
         """Note a connection."""
@@ -62,8 +74,7 @@ class Crowd:
                 transport.write(data)
             writes += len(self.transports)
             await asyncio.sleep(0)
-            while self.paused:
-                await asyncio.sleep(PAUSED_POLL_S)
+            await self._all_read.wait()
         return Sent(writes, time.perf_counter() - began_at)
 
 
@@ -93,12 +104,12 @@ class LineEcho(asyncio.Protocol):
     @override
     def pause_writing(self) -> None:
         """Count a client that does not read."""
-        self._crowd.paused += 1
+        self._crowd.pause()
 
     @override
     def resume_writing(self) -> None:
         """Count one less."""
-        self._crowd.paused -= 1
+        self._crowd.resume()
 
 
 class SocketEcho(WSListener):
@@ -121,12 +132,12 @@ class SocketEcho(WSListener):
     @override
     def pause_writing(self) -> None:
         """Count a client that does not read."""
-        self._crowd.paused += 1
+        self._crowd.pause()
 
     @override
     def resume_writing(self) -> None:
         """Count one less."""
-        self._crowd.paused -= 1
+        self._crowd.resume()
 
 
 def text_frame(payload: bytes) -> bytes:

@@ -77,17 +77,27 @@ class Yardstick(msgspec.Struct, frozen=True):
 
 
 class Yard:
-    """Takes yardsticks with files under ``folder``, each for ``seconds``, and keeps them."""
+    """Takes yardsticks with files under ``folder``, each for ``seconds``, and keeps them.
 
-    def __init__(self, folder: Path, seconds: float, names: Iterable[str] = ()) -> None:
+    Those of ``ALWAYS`` and of ``names``; bare servers with ``in_flight`` calls on a connection.
+    """
+
+    def __init__(
+        self, folder: Path, seconds: float, names: Iterable[str] = (), in_flight: int = 1
+    ) -> None:
         self._folder = folder
         self._seconds = seconds
+        self._in_flight = in_flight
         self.yardsticks = {name: Yardstick(name, MEANINGS[name], []) for name in (*ALWAYS, *names)}
 
     def take(self, name: str) -> Take:
         """Measure one yardstick."""
         with tempfile.TemporaryDirectory(prefix="yardstick-", dir=self._folder) as folder:
-            take = DEEDS[name](Path(folder), self._seconds)
+            if name in ALWAYS:
+                take = DEEDS[name](Path(folder), self._seconds)
+            else:
+                door, connections = BARE[name]
+                take = bare_calls(door, connections, self._seconds, self._in_flight)
         self.yardsticks[name].takes.append(take)
         return take
 
@@ -175,27 +185,27 @@ def bare_server() -> Iterator[tuple[int, int]]:
             process.terminate()
 
 
-def answer_calls(seconds: float, connections: int) -> Take:
-    """Call the bare application over plain HTTP."""
-    request = (
-        "POST /v1/leaderboards.get_rank HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-        f"Authorization: Bearer {'x' * 300}\r\nContent-Type: application/json\r\n"
-        "Content-Length: 2\r\n\r\n{}"
-    )
-    with bare_server() as (port, pid):
-        return take_calls(wires.HTTPS, port, pid, request, seconds, connections)
-
-
-def echo_calls(door: str, seconds: float, connections: int) -> Take:
-    """Send a bare server messages that look like answers, and get them back."""
+def bare_calls(door: str, connections: int, seconds: float, in_flight: int) -> Take:
+    """Repeat one call at the bare server of a door, on plain connections."""
+    if door == wires.HTTPS:
+        request = (
+            "POST /v1/leaderboards.get_rank HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            f"Authorization: Bearer {'x' * 300}\r\nContent-Type: application/json\r\n"
+            "Content-Length: 2\r\n\r\n{}"
+        )
+        with bare_server() as (port, pid):
+            return take_calls(door, port, pid, request, connections, seconds, in_flight)
+    # An echo looks like an answer if the call does.
     text = f'{{"jsonrpc":"2.0","id":{wires.SLOT_HOLE},"result":{ANSWER.decode()}}}'
     port = free_port()
     with worker.start("bench.bare", door, str(port)) as bare:
-        return take_calls(door, port, bare.pid, text, seconds, connections)
+        return take_calls(door, port, bare.pid, text, connections, seconds, in_flight)
 
 
-def take_calls(door: str, port: int, pid: int, text: str, seconds: float, connections: int) -> Take:
-    """Repeat one call on plain connections."""
+def take_calls(
+    door: str, port: int, pid: int, text: str, connections: int, seconds: float, in_flight: int
+) -> Take:
+    """Call a server with the generator of the cases."""
     outcome = load.run(
         load.Plan(
             port=port,
@@ -206,6 +216,7 @@ def take_calls(door: str, port: int, pid: int, text: str, seconds: float, connec
             server_pid=pid,
             scripts=[[text]],
             door=door,
+            in_flight=in_flight,
         )
     )
     if outcome.failures:
@@ -230,10 +241,13 @@ DEEDS: dict[str, Callable[[Path, float], Take]] = {
     "fsync": sync_blocks,
     "commit": lambda folder, seconds: commit_rows(folder, seconds, 1),
     "row": lambda folder, seconds: commit_rows(folder, seconds, ROWS_TOGETHER),
-    "asgi": lambda _folder, seconds: answer_calls(seconds, CONNECTIONS),
-    "asgi:1": lambda _folder, seconds: answer_calls(seconds, 1),
-    "websocket": lambda _folder, seconds: echo_calls(wires.WEBSOCKET, seconds, CONNECTIONS),
-    "websocket:1": lambda _folder, seconds: echo_calls(wires.WEBSOCKET, seconds, 1),
-    "ndjson": lambda _folder, seconds: echo_calls(wires.NDJSON, seconds, CONNECTIONS),
-    "ndjson:1": lambda _folder, seconds: echo_calls(wires.NDJSON, seconds, 1),
 }
+BARE = {
+    "asgi": (wires.HTTPS, CONNECTIONS),
+    "asgi:1": (wires.HTTPS, 1),
+    "websocket": (wires.WEBSOCKET, CONNECTIONS),
+    "websocket:1": (wires.WEBSOCKET, 1),
+    "ndjson": (wires.NDJSON, CONNECTIONS),
+    "ndjson:1": (wires.NDJSON, 1),
+}
+"""Bare servers: door and connections."""

@@ -1,6 +1,7 @@
 """The same call at each door: minimal clients over real TLS, and what an answer says."""
 
 import asyncio
+import contextlib
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -228,6 +229,17 @@ async def read_reply(speaker: Speaker) -> Any:
     while "method" in (message := await speaker.read()):
         pass
     return message
+
+
+async def read_rest(speaker: Speaker) -> list[str]:
+    """Return the reasons of what is said until the hall closes; nothing else may come."""
+    reasons = []
+    with contextlib.suppress(EndedError):
+        while True:
+            message = await speaker.read()
+            assert message["method"] == "closing", message
+            reasons.append(str(message["params"]["reason"]))
+    return reasons
 
 
 def read_outcome(reply: Any) -> Outcome:

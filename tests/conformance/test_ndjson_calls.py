@@ -147,8 +147,11 @@ async def test_line_may_have_its_size_and_not_a_byte_more() -> None:
 
 @on_both_loops
 @pytest.mark.requirement("R32")
-async def test_line_without_end_is_refused_and_the_refusal_is_read() -> None:
-    async with open_house() as house, connect(house) as wire:
+@pytest.mark.parametrize("insecure", [False, True], ids=["tls", "plain"])
+async def test_line_without_end_is_refused_and_the_refusal_is_read(
+    insecure: bool,  # noqa: FBT001 - given by pytest
+) -> None:
+    async with open_house(insecure=insecure) as house, connect(house) as wire:
         # Far more than any socket holds: the client still sends when the door has seen enough.
         wire.send(b"x" * 8_000_000)
         refusal, closing = await wire.read(), await wire.read()

@@ -124,8 +124,9 @@ class Link:
                 token = await self._keeper.access_token()
                 if token is None:
                     return
-                if line.token != token:
-                    await line.authenticate(token, _CONNECT_TIMEOUT_S)
+                async with self._opening:
+                    if line.token != token:
+                        await line.authenticate(token, _CONNECT_TIMEOUT_S)
             except CallError:
                 # The session is over; the hall tells the connection so by itself.
                 return

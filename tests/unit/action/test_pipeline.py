@@ -62,12 +62,12 @@ async def test_of_several_faults_the_earliest_is_told(
     members = {who: await hall.member(who) for who in ("fresh", "busy")}
     for member in members.values():
         await grant(hall, admin, member, "librarian", "shelf/open")
-        call = Call("notes.open_shelf", b'{"shelf": "open"}', "::1", member.token, "used")
+        call = Call("notes.open_shelf", b'{"shelf": "open"}', "2001:db8:0:1::1", member.token, "used")
         assert name_of(await pipeline.answer(call)) == "done"
     for _ in range(2):
-        call = Call("notes.open_shelf", b'{"shelf": "open"}', "::2", members["busy"].token)
+        call = Call("notes.open_shelf", b'{"shelf": "open"}', "2001:db8:0:2::1", members["busy"].token)
         assert name_of(await pipeline.answer(call)) == "done"
-    while "source" in wrong and name_of(await pipeline.answer(Call("x", b"", "::3"))) != name:
+    while "source" in wrong and name_of(await pipeline.answer(Call("x", b"", "2001:db8:0:3::1"))) != name:
         pass
 
     shelf = "closed" if "permission" in wrong else "open"
@@ -78,7 +78,7 @@ async def test_of_several_faults_the_earliest_is_told(
         Call(
             action="notes.opn_shelf" if "action" in wrong else "notes.open_shelf",
             body=body.encode(),
-            source="::3",
+            source="2001:db8:0:3::1",
             token=token[:-4] + "AAAA" if "who" in wrong else token,
             idempotency_key="x" * 256
             if "key" in wrong
@@ -94,12 +94,12 @@ async def test_of_several_faults_the_earliest_is_told(
 @pytest.mark.requirement("R23", "R35")
 async def test_unknown_actions_and_public_ones_are_charged_to_the_source(hall: OpenHall) -> None:
     pipeline = make_pipeline(hall, 3)
-    answers = [await pipeline.answer(Call("x", b"", "::1")) for _ in range(4)]
+    answers = [await pipeline.answer(Call("x", b"", "2001:db8:0:1::1")) for _ in range(4)]
     assert [name_of(reply) for reply in answers] == ["unknown_action"] * 3 + ["rate_limited"]
     assert shown(answers[3])["details"]["retry_after_ms"] == 20_000
-    hellos = [await pipeline.answer(Call("notes.hello", b"", "::2")) for _ in range(3)]
+    hellos = [await pipeline.answer(Call("notes.hello", b"", "2001:db8:0:2::1")) for _ in range(3)]
     assert [name_of(reply) for reply in hellos] == ["done", "done", "rate_limited"]
-    assert name_of(await pipeline.answer(Call("notes.hello", b"", "::4"))) == "done"
+    assert name_of(await pipeline.answer(Call("notes.hello", b"", "2001:db8:0:4::1"))) == "done"
 
 
 @pytest.mark.requirement("R41")
@@ -292,6 +292,41 @@ async def test_a_step_that_raises_is_undone(hall: OpenHall, ada: Visitor) -> Non
         await hall.call("notes.send_note", {"title": "a", "misdeed": "refuse"}, as_=ada)
     assert await notes_of(hall) == []
     assert await hall.events("shelf/sent") == []
+
+
+@pytest.mark.requirement("R35")
+async def test_an_ipv6_client_is_counted_by_its_network(hall: OpenHall) -> None:
+    pipeline = make_pipeline(hall, 3)
+    sources = [f"2001:db8:0:9::{number}" for number in range(4)]
+    answers = [await pipeline.answer(Call("hall.ping", b"", source)) for source in sources]
+    assert [name_of(reply) for reply in answers] == ["done"] * 3 + ["rate_limited"]
+    elsewhere = Call("hall.ping", b"", "2001:db8:0:a::1")
+    assert name_of(await pipeline.answer(elsewhere)) == "done"
+
+
+@pytest.mark.parametrize(
+    ("action", "fields"),
+    [("notes.put_note", {"title": "late"}), ("identity.get_self", {})],
+)
+async def test_what_nobody_waits_for_any_more_is_not_begun(
+    hall: OpenHall, ada: Visitor, action: str, fields: dict[str, str], monkeypatch: Any
+) -> None:
+    """The database is busy with others until the time of this call is up."""
+    database = hall.hall.database
+
+    def late(run: Any) -> Any:
+        async def run_later(work: Any) -> Any:
+            hall.clock.advance(11)
+            return await run(work)
+
+        return run_later
+
+    for verb in ("read", "write"):
+        monkeypatch.setattr(type(database), verb, staticmethod(late(getattr(database, verb))))
+    reply = await hall.answer(action, fields, token=ada.token, deadline_ms=10)
+    assert (shown(reply)["code"], shown(reply)["status"]) == ("deadline_exceeded", 504)
+    monkeypatch.undo()
+    assert await notes_of(hall) == []
 
 
 @pytest.mark.parametrize("deadline_ms", [0, 20])

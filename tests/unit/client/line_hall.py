@@ -70,6 +70,8 @@ class Talk:
         self.reader = reader
         self.writer = writer
         self.received: list[dict[str, Any]] = []
+        self.pongs: list[Frame] = []
+        self.on_change: Callable[[], None] = lambda: None
         self._socket: ServerProtocol | None = None
 
     async def greet(self) -> None:
@@ -147,7 +149,8 @@ class Talk:
             self._socket.receive_data(data)
             self._flush()
         frames = [one for one in self._socket.events_received() if isinstance(one, Frame)]
-        self.pongs = [one for one in frames if one.opcode is Opcode.PONG]
+        self.pongs += [one for one in frames if one.opcode is Opcode.PONG]
+        self.on_change()
         return [bytes(one.data) for one in frames if one.opcode is Opcode.TEXT]
 
     def _flush(self) -> None:
@@ -212,13 +215,15 @@ class LineHall:
             self._path, ssl=context, server_hostname=address.host, ssl_shutdown_timeout=0.5
         )
 
-    def client(self, url: str, *, is_signed: bool = True, **options: Any) -> Hall:
+    def client(
+        self, url: str, *, is_signed: bool = True, fraction: float = 0.0, **options: Any
+    ) -> Hall:
         keys = iter(range(1, 10_000))
         world = World(
             monotonic=self.time.monotonic,
             now_ms=self.time.now_ms,
             sleep=self.time.sleep,
-            fraction=lambda: 0.0,
+            fraction=lambda: fraction,
             new_key=lambda: f"key-{next(keys)}",
             connect=self.connect,
             transport=self.documents.transport,
@@ -235,11 +240,18 @@ class LineHall:
             self._changed.clear()
             await self._changed.wait()
 
+    async def until_asleep(self, count: int) -> None:
+        """Wait until somebody has begun to wait for at least half a second ``count`` times."""
+        while sum(0.5 <= one <= 30 for one in self.time.slept) < count:  # noqa: ASYNC110 - see below
+            # Who begins to sleep tells nobody.
+            await asyncio.sleep(0)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         talk = Talk(reader, writer)
+        talk.on_change = self._changed.set
         try:
             with contextlib.suppress(OSError):
                 await talk.greet()
@@ -260,7 +272,7 @@ class LineHall:
             case "hall.ping":
                 talk.answer(message, {"answer": "pong", "now_ms": self.time.now_ms()})
             case "identity.open_session" | "identity.refresh_session":
-                generation = len(self.named("identity.refresh_session")) + 1
+                generation = len(self.named("identity.refresh_session"))
                 talk.answer(message, tokens(generation, now_ms=self.time.now_ms()))
             case _:
                 self.script(talk, message)
@@ -270,7 +282,7 @@ def _answer_all(talk: Talk, message: dict[str, Any]) -> None:
     talk.answer(message, {"ok": True})
 
 
-def session(now_ms: int) -> Session:
+def session(now_ms: int, lifetime_ms: int = LIFETIME_MS) -> Session:
     """Return a session that was just opened."""
     return Session(
         name="ann",
@@ -279,7 +291,7 @@ def session(now_ms: int) -> Session:
         refresh_token="refresh-0",
         refresh_expires_at_ms=now_ms + 10**9,
         access_token="access-0",
-        access_lifetime_ms=LIFETIME_MS,
+        access_lifetime_ms=lifetime_ms,
         received_at_ms=now_ms,
     )
 

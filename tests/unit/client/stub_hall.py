@@ -140,6 +140,7 @@ class StubHall:
         self.requests: list[httpx.Request] = []
         self.sign_ins: list[Any] = []
         self.documents = 0
+        self.are_there = True
         self.generation = 0
         self.now_ms = 0
 
@@ -150,6 +151,8 @@ class StubHall:
     def answer(self, request: httpx.Request) -> httpx.Response:
         match request.url.path:
             case "/openapi.json":
+                if not self.are_there:
+                    raise httpx.ConnectError("refused")
                 self.documents += 1
                 if request.headers.get("if-none-match") == '"v1"':
                     return httpx.Response(304)

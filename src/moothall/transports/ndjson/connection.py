@@ -122,14 +122,12 @@ class NdjsonConnection(asyncio.Protocol):
         return message + LF
 
     def write(self, data: bytes) -> None:
-        """Write lines; nobody reads them where the client has just gone."""
-        if self._transport.is_closing():
-            return
-        if len(data) <= PIECE_SIZE_BYTES:
-            self._transport.write(data)
-            return
+        """Write lines, until it shows that the client has gone."""
         for start in range(0, len(data), PIECE_SIZE_BYTES):
-            self._transport.write(data[start : start + PIECE_SIZE_BYTES])
+            if self._transport.is_closing():
+                return
+            is_whole = len(data) <= PIECE_SIZE_BYTES
+            self._transport.write(data if is_whole else data[start : start + PIECE_SIZE_BYTES])
 
     def pause_reading(self) -> None:
         """Read no more for now."""
