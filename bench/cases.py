@@ -145,16 +145,27 @@ def is_named(case: Case, name: str) -> bool:
     )
 
 
-def fill(program: Path, folder: Path, *, tls: bool, entries: int) -> Filled:
-    """Start a fresh hall, sign members in, fill a board, and stop the hall."""
+def fill(
+    program: Path,
+    folder: Path,
+    *,
+    tls: bool,
+    entries: int,
+    level: str = "write",
+    members: int = MEMBERS,
+) -> Filled:
+    """Start a fresh hall, sign members in, fill a board, and stop the hall.
+
+    Everybody has ``level`` at the board.
+    """
     folder.mkdir(mode=0o700)
     with serve(program, folder, tls=tls) as (hall, start_empty_s):
-        members = [sign_in(hall, f"bencher{number:02}") for number in range(MEMBERS)]
-        claim_administration(hall, folder, members[0])
-        board_id = create_board(hall, members[0])
-        names = [member.name for member in members]
-        import_entries(hall, members[0], board_id, names, entries)
-    return Filled(folder, members, board_id, start_empty_s)
+        signed = [sign_in(hall, f"bencher{number:02}") for number in range(members)]
+        claim_administration(hall, folder, signed[0])
+        board_id = create_board(hall, signed[0], level)
+        names = [member.name for member in signed]
+        import_entries(hall, signed[0], board_id, names, entries)
+    return Filled(folder, signed, board_id, start_empty_s)
 
 
 def measure(

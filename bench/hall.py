@@ -8,6 +8,7 @@ because one machine plays all members.
 import http.client
 import os
 import random
+import resource
 import secrets
 import signal
 import socket
@@ -108,6 +109,12 @@ class Hall:
         process = psutil.Process(self.pid)
         together = (process, *process.children(recursive=True))
         return sum(each.memory_info().rss for each in together)
+
+
+def raise_file_limit() -> None:
+    """Let this process, and those that it starts, open as many files as the system allows."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def free_port() -> int:

@@ -63,9 +63,7 @@ async def dial(
     port: int, trusting: ssl.SSLContext, *, limit: int = 4_194_304
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     async with asyncio.timeout(WAIT_S):
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", port, ssl=trusting, limit=limit
-        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting, limit=limit)
     try:
         yield reader, writer
     finally:

@@ -146,9 +146,7 @@ ROWS = {
     "number for object": Row("hall.ping", b"1", name=INVALID, told={"field": "body"}),
     "null for object": Row("hall.ping", b"null", name=INVALID, told={"field": "body"}),
     "no choice": Row(CREATE, {**BOARD, "direction": "sideways"}, "boss", INVALID),
-    "unknown member": Row(
-        GET, {**KART, "bord_id": 1}, "ada", INVALID, told={"field": "bord_id"}
-    ),
+    "unknown member": Row(GET, {**KART, "bord_id": 1}, "ada", INVALID, told={"field": "bord_id"}),
     "unknown member inside": Row(
         IMPORT, imported(extra=1), "boss", INVALID, told={"field": "entries[1].extra"}
     ),
@@ -186,7 +184,9 @@ ROWS = {
     "cut off": Row(GET, b'{"board_id":"kart"', "ada", INVALID, envelope=True),
     "something behind": Row(GET, b'{"board_id":"kart"}}', "ada", INVALID, envelope=True),
     # Keys and deadlines.
-    "key reused": Row(SUBMIT, {**SCORE, "score": 43.0}, "ada", "key_reused", "failed_precondition", key="used"),
+    "key reused": Row(
+        SUBMIT, {**SCORE, "score": 43.0}, "ada", "key_reused", "failed_precondition", key="used"
+    ),
     "key of a read": Row(GET, KART, "ada", INVALID, key="k", told={"field": "idempotency_key"}),
     "key of a public flow": Row("identity.open_session", ADA, name=INVALID, key="k"),
     "key with a space": Row(SUBMIT, SCORE, "ada", INVALID, key="a b", envelope=True),
@@ -379,7 +379,6 @@ async def test_what_is_too_large_is_refused_before_it_is_read(
         await socket.send(encode_request(1, ask))
         assert await read_rest(socket) == ["protocol_error"]
         assert socket.close_code == 1009
-
 
 
 @pytest.mark.requirement("R32")

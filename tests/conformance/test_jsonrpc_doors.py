@@ -88,7 +88,7 @@ REFUSED: dict[str, tuple[bytes, int, Any, str]] = {
     "HTTP": (b"GET / HTTP/1.1", PARSE, None, "frame"),
     "half": (message()[:-1], PARSE, None, "frame"),
     "two": (message() + message(), PARSE, None, "frame"),
-    "nesting": (b"[" * 100_000, PARSE, None, "frame"),
+    "nesting": (message()[:-1] + b',"params":' + b"[" * 100_000, PARSE, None, "frame"),
 }
 
 
@@ -130,7 +130,18 @@ async def test_an_envelope_that_says_something_twice_is_refused(
     assert refusal["error"]["data"]["name"] == "invalid_argument"
 
 
-IDS: list[Any] = [0, -1, 2**53 - 1, 1 - 2**53, "", "a", "ü" * 32, "1", 'quo"te\\\n\x00', "\U0001f600"]
+IDS: list[Any] = [
+    0,
+    -1,
+    2**53 - 1,
+    1 - 2**53,
+    "",
+    "a",
+    "ü" * 32,
+    "1",
+    'quo"te\\\n\x00',
+    "\U0001f600",
+]
 
 
 async def test_ids_come_back_as_they_were(house: House, door: str) -> None:

@@ -283,6 +283,22 @@ async def test_end_of_a_session_is_told_and_the_call_that_caused_it_is_answered(
 
 
 @on_both_loops
+@pytest.mark.requirement("R32")
+async def test_what_comes_after_the_last_word_is_read_and_thrown_away() -> None:
+    # A reset, which unread bytes would cause, could take the last word from the client.
+    async with open_house(insecure=True, linger_timeout_ms=10_000) as house:
+        async with connect(house) as wire:
+            wire.send(b"hello\n" * 16)
+            told = await wire.read_rest()
+            assert told[-1]["params"]["reason"] == "protocol_error"
+            await asyncio.wait_for(wire.send_pieces(call() * 20_000, 50_000), 5)
+            await asyncio.sleep(0.02)
+            assert house.door.connections == 1
+            assert house.pipeline.begun == 0
+        await until(lambda: house.door.connections == 0)
+
+
+@on_both_loops
 @pytest.mark.requirement("R36")
 async def test_shutdown_is_told_first_and_calls_in_flight_end() -> None:
     async with open_house() as house, connect(house) as idle, connect(house) as busy:

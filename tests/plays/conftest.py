@@ -52,6 +52,11 @@ class RunningHall:
         """The one-time secret of the first administrator."""
         return self._find(r"one-time secret: (\S+)")
 
+    def wait(self) -> int:
+        """Wait until it stops by itself, and return its exit status."""
+        self._process.communicate(timeout=_STOP_TIMEOUT_S)
+        return self._process.returncode
+
     def stop(self) -> None:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)

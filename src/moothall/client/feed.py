@@ -55,7 +55,7 @@ class Event(msgspec.Struct, frozen=True):
         stream: Stream of the hall that it belongs to.
         seq: Its number there; with the stream, it names the event.
         cursor: Follow the feed ``after`` this to get what happened later.
-        kind: What happened, such as ``leaderboards.EntryVerified``.
+        kind: What happened, such as ``leaderboards.entry_verified``.
         at_ms: When, in UTC epoch milliseconds.
         data: What the room tells of it.
     """
@@ -92,6 +92,7 @@ class Feed:
         self.on_news: Callable[[], None] = lambda: None
         """Called when an event has come, or the end."""
         self._asked = after
+        self._began: str | None = None
         self._cursor: str | None = None
         self._seen: dict[str, int] = {}
         self._waiting: deque[Event] = deque()
@@ -147,6 +148,11 @@ class Feed:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    @property
+    def cursor(self) -> str | None:
+        """Where one would go on: after the event taken last, or where the feed began."""
+        return self._began if self._taken is None else self._taken.cursor
 
     @property
     def failure(self) -> BaseException | None:
@@ -272,6 +278,7 @@ class Feed:
         """Open a connection, follow the feed on it, and return why it ended."""
         self._is_flowing = False
         line = self._line = await self._link.open_signed()
+        is_first = self._cursor is None
         after = self._cursor or self._asked
         request = {"feed": self.name} if after is None else {"feed": self.name, "after": after}
         try:
@@ -280,9 +287,12 @@ class Feed:
             )
             if answer.status != HTTP_OK:
                 raise _explained(read_problem(answer))
+            start = _start_of(answer.body)
+            if is_first:
+                self._began = start
             if self._cursor is None:
                 # Nothing came yet; if nothing does before a break, it begins here again.
-                self._cursor = _start_of(answer.body)
+                self._cursor = start
         except HallUnreachableError as error:
             if line.over.done():
                 check_may_go_on(self.name, line.over.result())

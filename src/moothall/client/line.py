@@ -31,13 +31,8 @@ from moothall.client.world import World
 SILENT_SECONDS = 45.0
 """Silence after which a connection is taken for dead; a hall lets 15 s pass at most."""
 
-NETWORK, SILENCE, CLOSED, NO_HALL, TOO_LARGE = (
-    "network",
-    "silence",
-    "closed",
-    "no_hall",
-    "too_large",
-)
+NETWORK, SILENCE, CLOSED = "network", "silence", "closed"
+NO_HALL, TOO_LARGE, SESSION_CHANGED = "no_hall", "too_large", "session_changed"
 """Endings that no hall told: the network, 45 s of nothing, this client, and a bad peer."""
 
 OnNotice = Callable[[Notice], None]
@@ -173,6 +168,7 @@ class Line:
         """Close the connection and wait for what belongs to it."""
         self.end(Ending(CLOSED))
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._wire.closed()
 
     # --- what comes ---------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ from moothall.client.courier import is_stale_token
 from moothall.client.errors import CallError, CallTimeoutError, ClientError
 from moothall.client.exchange import Answer, Exchange
 from moothall.client.frames import Notice
-from moothall.client.line import Line, OnNotice
-from moothall.client.retry import Limits
+from moothall.client.line import SESSION_CHANGED, Ending, Line, OnNotice
+from moothall.client.retry import Limits, may_succeed_later
 from moothall.client.sessions import SessionKeeper
 from moothall.client.trust import TrustFinder
 from moothall.client.wire import open_wire
@@ -47,6 +47,7 @@ class Link:
         self._line: Line | None = None
         self._renewal: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
+        self._bound_to: str | None = None
 
     async def carry(self, exchange: Exchange, token: str | None, timeout_s: float) -> Answer:
         """Send one request and read the answer; see ``Carrier``."""
@@ -102,6 +103,7 @@ class Link:
                 line = self._line = await self._open()
             if is_signed and token is not None and line.token != token:
                 await line.authenticate(token, _CONNECT_TIMEOUT_S)
+                self._bound_to = self._session_id
                 if self._renewal is None:
                     self._renewal = asyncio.create_task(self._keep_signed(line))
             return line
@@ -124,14 +126,24 @@ class Link:
                 token = await self._keeper.access_token()
                 if token is None:
                     return
+                if self._session_id != self._bound_to:
+                    # To rebind the connection would end its feeds without a word.
+                    line.end(Ending(SESSION_CHANGED, "another session was opened here"))
+                    return
                 async with self._opening:
                     if line.token != token:
                         await line.authenticate(token, _CONNECT_TIMEOUT_S)
-            except CallError:
-                # The session is over; the hall tells the connection so by itself.
-                return
+            except CallError as error:
+                if not may_succeed_later(error.answer):
+                    # The session is over; the hall tells the connection so by itself.
+                    return
             except ClientError:
                 continue
+
+    @property
+    def _session_id(self) -> str | None:
+        session = self._keeper.session
+        return None if session is None else session.session_id
 
     async def _stop_renewal(self) -> None:
         renewal, self._renewal = self._renewal, None

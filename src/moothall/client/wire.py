@@ -25,6 +25,7 @@ SOCKET_PATH = "/v1/socket"
 
 _PIECE_BYTES = 65_536
 _UPGRADED = 101
+_CLOSE_TIMEOUT_S = 2.0
 
 # Frames hold tokens; nothing of them may reach the log of a program that logs everything.
 _silent = logging.getLogger("moothall.client.websocket")
@@ -66,6 +67,10 @@ class Wire(Protocol):
 
     def abort(self) -> None:
         """Close without a word."""
+        ...
+
+    async def closed(self) -> None:
+        """Return when nothing is left of the connection, and soon in any case."""
         ...
 
 
@@ -111,6 +116,10 @@ class NdjsonWire:
     def abort(self) -> None:
         """Close without a word."""
         self._writer.transport.abort()
+
+    async def closed(self) -> None:
+        """Return when nothing is left of the connection."""
+        await _closed(self._writer)
 
 
 class WebSocketWire:
@@ -202,6 +211,10 @@ class WebSocketWire:
         """Close without a word."""
         self._writer.transport.abort()
 
+    async def closed(self) -> None:
+        """Return when nothing is left of the connection."""
+        await _closed(self._writer)
+
     def _flush(self) -> None:
         """Write what the protocol has to say; the end of the stream is ours to choose."""
         for data in self._protocol.data_to_send():
@@ -277,6 +290,18 @@ async def open_wire(
     finally:
         if writer is not None and not is_open:
             writer.transport.abort()
+            await _closed(writer)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    """Wait until a connection that was closed is gone; abort one that takes its time."""
+    try:
+        async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+            await writer.wait_closed()
+    except TimeoutError:
+        writer.transport.abort()
+    except OSError:
+        pass  # It broke before, which is one way of being closed.
 
 
 def _new_protocol(address: Address, message_bytes_max: int) -> "ClientProtocol":

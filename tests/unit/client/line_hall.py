@@ -8,7 +8,8 @@ import contextlib
 import json
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -88,6 +89,9 @@ class Talk:
         assert request.path == "/v1/socket"
         self._socket.send_response(self._socket.accept(request))
         self._flush()
+
+    def named(self, method: str) -> list[dict[str, Any]]:
+        return [message for message in self.received if message["method"] == method]
 
     async def messages(self) -> AsyncIterator[dict[str, Any]]:
         """Yield what the client says, until it is gone."""
@@ -175,6 +179,7 @@ class LineHall:
         self.talks: list[Talk] = []
         self.log: list[dict[str, Any]] = []
         self.is_away = False
+        self.session_id = "s1"
         self._certificate = certificate
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -215,11 +220,26 @@ class LineHall:
             self._path, ssl=context, server_hostname=address.host, ssl_shutdown_timeout=0.5
         )
 
-    def client(
-        self, url: str, *, is_signed: bool = True, fraction: float = 0.0, **options: Any
-    ) -> Hall:
+    def client(self, url: str, **options: Any) -> Hall:
+        return Hall(url, **self.options(**options))
+
+    def options(
+        self, *, is_signed: bool = True, fraction: float = 0.0, **options: Any
+    ) -> dict[str, Any]:
+        """Return the arguments of a client of this hall."""
+        if is_signed:
+            options.setdefault("store", MemoryStore(session(self.time.now_ms())))
+        return {
+            "certificate_pem": PIN if self._certificate else None,
+            "limits": Limits(retries=2),
+            "insecure": self._certificate is None,
+            "world": self.world(fraction),
+            **options,
+        }
+
+    def world(self, fraction: float = 0.0) -> World:
         keys = iter(range(1, 10_000))
-        world = World(
+        return World(
             monotonic=self.time.monotonic,
             now_ms=self.time.now_ms,
             sleep=self.time.sleep,
@@ -228,11 +248,6 @@ class LineHall:
             connect=self.connect,
             transport=self.documents.transport,
         )
-        options.setdefault("certificate_pem", PIN if self._certificate else None)
-        options.setdefault("limits", Limits(retries=2))
-        if is_signed:
-            options.setdefault("store", MemoryStore(session(self.time.now_ms())))
-        return Hall(url, insecure=self._certificate is None, world=world, **options)
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until something the clients say makes it true."""
@@ -273,9 +288,30 @@ class LineHall:
                 talk.answer(message, {"answer": "pong", "now_ms": self.time.now_ms()})
             case "identity.open_session" | "identity.refresh_session":
                 generation = len(self.named("identity.refresh_session"))
-                talk.answer(message, tokens(generation, now_ms=self.time.now_ms()))
+                opened = tokens(generation, now_ms=self.time.now_ms())
+                talk.answer(message, {**opened, "session_id": self.session_id})
             case _:
                 self.script(talk, message)
+
+
+@contextlib.contextmanager
+def elsewhere(hall: LineHall) -> Iterator[LineHall]:
+    """Run a hall in a thread of its own, for clients that block."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    def run(deed: Coroutine[Any, Any, object]) -> None:
+        asyncio.run_coroutine_threadsafe(deed, loop).result(10)
+
+    run(hall.__aenter__())
+    try:
+        yield hall
+    finally:
+        run(hall.__aexit__())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
 
 
 def _answer_all(talk: Talk, message: dict[str, Any]) -> None:
@@ -303,7 +339,7 @@ def event(number: int, *, feed: str = "board/kart", streams: int = 1) -> dict[st
         "cursor": f"e.{number}",
         "stream": f"stream-{number % streams}",
         "seq": (number + streams - 1) // streams,
-        "kind": "leaderboards.EntryVerified",
+        "kind": "leaderboards.entry_verified",
         "at": 1_000 + number,
         "data": {"number": number},
     }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,8 +45,8 @@ def feed_script(serve: Callable[[Talk, Message, int], None]) -> Script:
 
     def script(talk: Talk, message: Message) -> None:
         if message["method"] == "feeds.subscribe":
-            after = message["params"].get("after", "e.0")
-            serve(talk, message, int(after.removeprefix("e.")))
+            after = message["params"].get("after", "now")
+            serve(talk, message, 0 if after == "now" else int(after.removeprefix("e.")))
         else:
             talk.answer(message, {"feed": "board/kart", "cursor": "e.0"})
 
@@ -80,6 +81,11 @@ async def until_waiting(feed: Feed, count: int) -> None:
         await news.wait()
 
 
+async def heard(hall: LineHall, talk: Talk, method: str, count: int) -> None:
+    """Wait until a connection has heard a method so often."""
+    await hall.until(lambda: len(talk.named(method)) == count)
+
+
 def numbers(events: list[Event]) -> list[int]:
     return [one.data["number"] for one in events]
 
@@ -90,12 +96,13 @@ async def test_events_come_as_they_were_told(url: str) -> None:
     async with LineHall(upto(3)) as hall, hall.client(url) as client:
         async with client.follow("board/kart", after="e.1") as feed:
             events = await take(feed, 2)
+        assert feed.cursor == "e.3"
         assert events[0] == Event(
             feed="board/kart",
             stream="stream-0",
             seq=2,
             cursor="e.2",
-            kind="leaderboards.EntryVerified",
+            kind="leaderboards.entry_verified",
             at_ms=1_002,
             data={"number": 2},
         )
@@ -376,25 +383,61 @@ async def test_refused_acknowledgement_is_told_with_the_next() -> None:
     async with LineHall(script) as hall, hall.client(URLS["wss"]) as client:
         feed = client.follow("board/kart")
         await take(feed, 1)
+        await feed.acknowledge()
+        await hall.until(lambda: hall.named("feeds.acknowledge"))
+        await client.call("hall.ping")  # Its answer comes after that of the acknowledgement.
         with pytest.raises(CallError) as caught:
-            while True:
-                await feed.acknowledge()
-                await asyncio.sleep(0)
+            await feed.acknowledge()
         assert caught.value.error_code == "failed_precondition"
 
 
 async def test_token_of_a_feed_is_renewed_in_place() -> None:
     async with LineHall(upto(0)) as hall, hall.client(URLS["ndjson"]) as client:
         async with client.follow("board/kart"):
+            (talk,) = hall.talks
+            for count in range(1, 8):
+                hall.time.advance(40)
+                talk.notify("heartbeat")
+                await heard(hall, talk, "hall.ping", count)
+            await heard(hall, talk, "identity.authenticate", 2)
+        renewed = [one["params"]["token"] for one in talk.named("identity.authenticate")]
+    assert renewed == ["access-0", "access-1"]
+
+
+async def test_feed_goes_on_under_the_name_of_who_signs_in_next() -> None:
+    async with LineHall(upto(1)) as hall, hall.client(URLS["ndjson"]) as client:
+        async with client.follow("board/kart") as feed:
+            await take(feed, 1)
+            hall.session_id = "s2"
+            await client.sign_in("bob", "secret")
             for count in range(1, 8):
                 hall.time.advance(40)
                 hall.talks[0].notify("heartbeat")
-                await hall.until(lambda: len(hall.named("hall.ping")) >= count)  # noqa: B023 - awaited here
-            await hall.until(lambda: len(hall.talks[0].received) > 10)
-        renewed = [
-            one for one in hall.talks[0].received if one["method"] == "identity.authenticate"
-        ]
-        assert [one["params"]["token"] for one in renewed] == ["access-0", "access-1"]
+                await heard(hall, hall.talks[0], "hall.ping", count)
+            await hall.until(lambda: len(hall.named("feeds.subscribe")) == 2)
+        assert len(hall.talks[0].named("identity.authenticate")) == 1
+        assert hall.named("feeds.subscribe")[1]["params"]["after"] == "e.1"
+
+
+@DOORS
+async def test_answer_larger_than_the_bound_is_not_read(url: str) -> None:
+    def serve(talk: Talk, message: Message, after: int) -> None:
+        talk.answer(message, subscribed(after))
+        told = event(1)
+        told["params"]["data"] = "x" * 200_000
+        talk.send(told)
+
+    limits = Limits(retries=2, reply_bytes_max=20_000)
+    async with LineHall(feed_script(serve)) as hall, hall.client(url, limits=limits) as client:
+        with pytest.raises(FeedEndedError, match="larger"):
+            await anext(client.follow("board/kart"))
+
+
+async def test_line_breaks_inside_a_request_do_not_end_it() -> None:
+    async with LineHall() as hall, hall.client(URLS["ndjson"]) as client:
+        request = {"text": msgspec.Raw(b'{\n"a": "b\\n"\n}')}
+        await client.call("mail.send_letter", request)
+        assert hall.named("mail.send_letter")[0]["params"] == {"text": {"a": "b\n"}}
 
 
 async def test_so_many_feeds_and_no_more() -> None:
@@ -411,6 +454,7 @@ async def test_closed_feed_gives_what_waits_and_ends() -> None:
     async with LineHall(upto(3)) as hall, hall.client(URL) as client:
         feed = client.follow("board/kart")
         await until_waiting(feed, 3)
+        assert feed.cursor == "e.0"  # What waits was not taken.
         assert numbers(await take(feed, 1)) == [1]
         await feed.close()
         assert numbers([one async for one in feed]) == [2, 3]

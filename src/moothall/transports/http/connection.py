@@ -11,6 +11,7 @@ needs none, and the idle timer is set once and looks at the clock when it fires.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -385,7 +386,8 @@ class HttpConnection(HttpToolsProtocol):
         self.pipeline.clear()
         self.flow.resume_reading()
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            with contextlib.suppress(OSError):  # the client has just gone
+                self.transport.write_eof()
         self._linger_timer = self.loop.call_later(
             self._bounds.linger_timeout_ms / 1_000, self._close
         )

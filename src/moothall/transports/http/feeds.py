@@ -86,6 +86,9 @@ class FeedStreams:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             while data := await stream.take():
                 await send({"type": "http.response.body", "body": data, "more_body": True})
+                if not connection.subscriptions:
+                    # The one feed of this stream has ended; that was said, or waits to be.
+                    stream.close()
             await send({"type": "http.response.body", "body": b""})
         except asyncio.CancelledError:
             if watch is None:
