@@ -1,11 +1,6 @@
-"""A worker that does harm, from addresses of its own, until it is told to stop.
-
-It runs at the lowest priority (nice 19): the attacker of the story has a machine of his own, and
-must not take the processor from the hall and from those whom the bench measures.
-"""
+"""A worker that does harm, from addresses of its own, until it is told to stop."""
 
 import asyncio
-import os
 import ssl
 import time
 from collections import Counter
@@ -24,6 +19,8 @@ AGAIN_S = 1.0
 DRIP_S = 0.5
 FLOODERS = 64
 CALLERS = 8
+RAMP_S = 5.0
+"""Over which dripping connections are opened, so that they drip and do not flood."""
 HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(506)
 """The beginning of a TLS handshake: a record that says it has 512 bytes."""
 HEAD = b"POST /v1/hall.ping HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "
@@ -100,7 +97,9 @@ class Flood:
             self._context = client_tls() if command.tls else None
             self._began = time.perf_counter(), time.process_time()
             self._task = asyncio.ensure_future(self._kinds[command.kind](command))
-            return None
+            if command.kind == "dripping":
+                await asyncio.sleep(RAMP_S + AGAIN_S)
+            return {}
         assert self._task is not None
         seconds = time.perf_counter() - self._began[0]
         cpu_s = time.process_time() - self._began[1]
@@ -131,14 +130,27 @@ class Flood:
         opening = wires.upgrade_text().encode()
         words = b'"result":', b'"error":'
         frame = wires.frame_of(wires.WEBSOCKET, text)
-        await self._send(wanted, opening, lambda _: frame, words, first=0)
+        await self._send(wanted, opening, lambda _: frame, words, 0, CALLERS)
 
     async def _requests(self, wanted: Begin) -> None:
-        """Send pings over HTTPS."""
-        request = b"POST /v1/hall.ping HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n"
-        request += b"Content-Type: application/json\r\n\r\n{}"
-        words = b"HTTP/1.1 200", b"HTTP/1.1 429"
-        await self._send(wanted, b"", lambda _: request, words, first=0)
+        """Send pings over HTTPS, on each connection the next with the answer to the last."""
+        request = "POST /v1/hall.ping HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n"
+        request += "Content-Type: application/json\r\n\r\n{}"
+        tally = wires.Tally()
+        tally.measuring = True
+        script = wires.script_of(wires.HTTPS, [request], 1)
+
+        async def begin(_number: int) -> None:
+            connection = wires.HttpConnection(tally, script, [])
+            await self._connect(wanted.port, wanted.sources[0], connection)
+            tally.at_work.add(connection)
+            connection.begin()
+
+        await asyncio.gather(*map(begin, range(FLOODERS)))
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._counts["done"] = sum(tally.ticks.values())
+            self._counts["refused"] = tally.failures
 
     async def _logins(self, wanted: Begin) -> None:
         """Try to sign in, each time as somebody else; those of a minute at once."""
@@ -150,7 +162,7 @@ class Flood:
             return head + body
 
         words = b"HTTP/1.1 401", b"HTTP/1.1 429"
-        await self._send(wanted, b"", login, words, first=round(wanted.per_s * 60))
+        await self._send(wanted, b"", login, words, round(wanted.per_s * 60), FLOODERS)
 
     async def _send(
         self,
@@ -159,20 +171,21 @@ class Flood:
         frame_of: Callable[[int], bytes],
         words: tuple[bytes, bytes],
         first: int,
+        connections: int,
     ) -> None:
-        """Send ``per_s`` frames over a few connections, wherever the hall still reads."""
+        """Send ``per_s`` frames over some connections, wherever the hall still reads."""
         callers: list[tuple[asyncio.Transport, Caller]] = []
         due, sent, began_at = float(first), 0, time.perf_counter()
         while True:
             callers = [each for each in callers if not each[1].is_lost]
-            while len(callers) < CALLERS:
+            while len(callers) < connections:
                 caller = Caller(self._counts, *words)
                 transport = await self._connect(wanted.port, wanted.sources[0], caller)
                 transport.write(opening)
                 callers.append((transport, caller))
             due = first + (time.perf_counter() - began_at) * wanted.per_s
             for turn, (transport, _) in enumerate(callers):
-                size = (int(due) - sent) // (CALLERS - turn)
+                size = (int(due) - sent) // (connections - turn)
                 if transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
                     self._counts["not sent"] += size
                 elif size > 0:
@@ -237,6 +250,7 @@ class Flood:
             source = wanted.sources[number % len(wanted.sources)]
             is_hello = number % 2 == 0 and self._context is not None
             text = HELLO if is_hello else HEAD + b"x" * 1_000
+            await asyncio.sleep(RAMP_S * number / wanted.count)
             while True:
                 caller = Caller(self._counts, b"HTTP/1.1 2", b"HTTP/1.1 4")
                 try:
@@ -256,7 +270,8 @@ class Flood:
 
 async def main() -> None:
     """Take commands."""
-    os.nice(19)
+    # A connection that is refused in its handshake is counted, and nothing to tell of.
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
     await worker.serve(Flood().carry_out)
 
 

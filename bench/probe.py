@@ -16,11 +16,12 @@ from typing_extensions import override
 from bench import wires, worker
 from bench.load import client_tls
 
-PERIOD_S = 0.05
-"""Between two pings of a member, and between two scores."""
+PERIODS_S = {"hall.ping": 0.05, "leaderboards.submit_score": 0.1}
+"""Between two calls of a member."""
+POLL_S = 0.02
 OPENED_TOGETHER_S = 1.0
 LATE_S_MAX = 10.0
-PING, SUBMIT = "hall.ping", "leaderboards.submit_score"
+PING, SUBMIT = PERIODS_S
 
 
 class Open(msgspec.Struct, frozen=True, tag=True):
@@ -60,10 +61,11 @@ class Member(wires.SocketConnection):
         """Send a call each period, from a moment of its own."""
         chance = random.Random()
         key = secrets.token_hex(8)
-        due_at = time.perf_counter() + chance.random() * PERIOD_S
+        period_s = PERIODS_S[action]
+        due_at = time.perf_counter() + chance.random() * period_s
         while True:
             await asyncio.sleep(due_at - time.perf_counter())
-            due_at += PERIOD_S
+            due_at += period_s
             self._calls += 1
             call = wires.SLOT_BASE + self._calls
             request: dict[str, object] = {}
@@ -138,7 +140,7 @@ class Probe:
             await member.opened
             self._tasks += [
                 loop.create_task(member.keep_calling(action, wanted.board_id))
-                for action in (PING, SUBMIT)
+                for action in PERIODS_S
             ]
         await asyncio.sleep(OPENED_TOGETHER_S)
 
@@ -149,8 +151,8 @@ class Probe:
         self.is_taking = False
         waited_s = 0.0
         while self.under_way and waited_s < LATE_S_MAX:
-            await asyncio.sleep(PERIOD_S)
-            waited_s += PERIOD_S
+            await asyncio.sleep(POLL_S)
+            waited_s += POLL_S
         if self.under_way:
             self._failures += self.under_way
             self._first_failure = self._first_failure or f"no answer in {LATE_S_MAX:g} s"

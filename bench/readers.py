@@ -29,7 +29,7 @@ CONNECT_TOGETHER_MAX = 32
 SIGN_OF_LIFE_S = 10.0
 """How often each reader is heard; a hall asks after 15 s of silence."""
 ROUNDS = 100
-STOPPED_BUFFER_BYTES = 4_096
+SMALL_BUFFER_BYTES = 4_096
 QUIET_S = 0.3
 QUIET_S_MAX = 20.0
 
@@ -37,8 +37,8 @@ QUIET_S_MAX = 20.0
 class Open(msgspec.Struct, frozen=True, tag=True):
     """Open so many connections; the ``i``-th one from ``sources[i % len(sources)]``.
 
-    With ``tokens`` they are signed in, with a ``feed`` they follow it, and ``is_stopped`` ones
-    then read nothing more.
+    With ``tokens`` they are signed in, and with a ``feed`` they follow it. ``has_small_buffers``
+    ones let little wait in their own system, so that the hall soon notices when they stop.
     """
 
     door: str
@@ -48,7 +48,7 @@ class Open(msgspec.Struct, frozen=True, tag=True):
     tokens: list[str] = []
     feed: str = ""
     sources: tuple[str, ...] = ("127.0.0.1",)
-    is_stopped: bool = False
+    has_small_buffers: bool = False
 
 
 class Measure(msgspec.Struct, frozen=True, tag=True):
@@ -57,6 +57,12 @@ class Measure(msgspec.Struct, frozen=True, tag=True):
     wait_s: float
     seconds: float
     server_pid: int
+
+
+class Listen(msgspec.Struct, frozen=True, tag=True):
+    """Read on, or nothing more; tells by reason how many were closed until now."""
+
+    is_on: bool
 
 
 class Settle(msgspec.Struct, frozen=True, tag=True):
@@ -142,11 +148,13 @@ class Readers:
 
     async def carry_out(self, line: bytes) -> object:
         """Do what a command says."""
-        command = msgspec.json.decode(line, type=Open | Measure | Settle)
+        command = msgspec.json.decode(line, type=Open | Measure | Listen | Settle)
         if isinstance(command, Open):
             return await self._open(command)
         if isinstance(command, Measure):
             return await self._measure(command)
+        if isinstance(command, Listen):
+            return self._listen(is_on=command.is_on)
         return await self._settle()
 
     async def _open(self, wanted: Open) -> float:
@@ -174,8 +182,8 @@ class Readers:
         opening = wires.opening_of(wanted.door, tokens[number % len(tokens)], calls)
         end = socket.socket()
         end.setblocking(False)  # noqa: FBT003 - the standard library's way
-        if wanted.is_stopped:
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STOPPED_BUFFER_BYTES)
+        if wanted.has_small_buffers:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER_BYTES)
         end.bind((wanted.sources[number % len(wanted.sources)], 0))
         await loop.sock_connect(end, ("127.0.0.1", wanted.port))
         transport, connection = await loop.create_connection(
@@ -189,8 +197,6 @@ class Readers:
         make = Reader if self._readers else FirstReader
         reader = make(transport, sign)
         transport.set_protocol(reader)
-        if wanted.is_stopped:
-            reader.transport.pause_reading()
         self._readers.append(reader)
 
     async def _give_signs(self) -> None:
@@ -202,6 +208,17 @@ class Readers:
                 if not reader.is_lost:
                     reader.transport.write(reader.sign)
             turn = (turn + 1) % ROUNDS
+
+    def _listen(self, *, is_on: bool) -> dict[str, int]:
+        for reader in self._readers:
+            if not reader.is_lost:
+                transport = reader.transport
+                (transport.resume_reading if is_on else transport.pause_reading)()
+        return self._closed()
+
+    def _closed(self) -> dict[str, int]:
+        """Count those that were closed, by the reason that the hall gave."""
+        return dict(Counter(reader.reason() for reader in self._readers if reader.is_lost))
 
     async def _measure(self, wanted: Measure) -> Counted:
         await asyncio.sleep(wanted.wait_s)
@@ -224,9 +241,6 @@ class Readers:
         )
 
     async def _settle(self) -> Settled:
-        for reader in self._readers:
-            if not reader.is_lost:
-                reader.transport.resume_reading()
         before, quiet_s, waited_s = self._totals(), 0.0, 0.0
         while quiet_s < QUIET_S and waited_s < QUIET_S_MAX:
             await asyncio.sleep(QUIET_S / 3)
@@ -242,7 +256,7 @@ class Readers:
             message_bytes=first.size_bytes / max(first.messages, 1),
             odd=sum(reader.size_bytes != first.size_bytes for reader in there),
             open=len(there),
-            closed=dict(Counter(each.reason() for each in self._readers if each.is_lost)),
+            closed=self._closed(),
         )
 
 

@@ -5,7 +5,7 @@ import contextlib
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -165,7 +165,8 @@ async def speak_socket(place: Place) -> AsyncIterator[SocketSpeaker]:
         yield SocketSpeaker(reader, writer)
 
 
-SPEAKERS = {"websocket": speak_socket, "ndjson": speak_lines}
+Speak = Callable[[Place], AbstractAsyncContextManager[Speaker]]
+SPEAKERS: dict[str, Speak] = {"websocket": speak_socket, "ndjson": speak_lines}
 
 
 # --- calls ----------------------------------------------------------------------------------------

@@ -218,7 +218,8 @@ async def test_events_are_never_taken_for_replies(house: House, door: str) -> No
         submit = Ask("leaderboards.submit_score", msgspec.json.encode(score))
         for number in range(20):
             await speaker.send(encode_request(number, submit))
-        events, replies = [], []
+        events: list[Any] = []
+        replies: list[Any] = []
         while len(events) + len(replies) < 40:
             told = await speaker.read()
             (events if "method" in told else replies).append(told)

@@ -32,6 +32,7 @@ from tests.plays.conftest import PASSWORD, RunningHall
 BOARDS = ("kart", "golf", "chess")
 WRITERS = 4
 WRITES = 120
+SEED = 4
 CUT_BYTES_MAX = 8_000
 """A reader breaks off after so many bytes at most; an event has about 250."""
 SUBMIT = "leaderboards.submit_score"
@@ -68,7 +69,7 @@ class Frames:
             size, start = self.held[1], 2
             if size == 126:
                 (size,), start = struct.unpack_from("!H", self.held, 2), 4
-            assert size < 127
+            assert self.held[1] < 127
             if len(self.held) < start + size:
                 return
             opcode, message = self.held[0] & 0x0F, self.held[start : start + size]
@@ -265,8 +266,7 @@ async def join(place: Place, name: str) -> str:
 async def test_whoever_breaks_off_resumes_without_gap_and_without_repeat(
     hall: RunningHall,
 ) -> None:
-    seed = 4
-    chance, place = random.Random(seed), place_of(hall)
+    chance, place = random.Random(SEED), place_of(hall)
     boss = await join(place, "boss")
     await does(place, "access.claim_administration", boss, secret=hall.secret)
     for board in BOARDS:
@@ -280,9 +280,9 @@ async def test_whoever_breaks_off_resumes_without_gap_and_without_repeat(
     counts = Counter(f"board/{board}/moderation" for plan in plans for board, _ in plan)
     async with speak_lines(place) as speaker:
         await call(speaker, "identity.authenticate", token=boss)
-        start = (await call(speaker, "feeds.subscribe", feed=[*counts][0]))["cursor"]
+        start = (await call(speaker, "feeds.subscribe", feed=next(iter(counts))))["cursor"]
     readers = [
-        Reader(place, boss, door, random.Random(seed * 100 + number), dict.fromkeys(feeds, start))
+        Reader(place, boss, door, random.Random(SEED * 100 + number), dict.fromkeys(feeds, start))
         for number, (door, feeds) in enumerate(
             [
                 ("websocket", [*counts]),
@@ -297,7 +297,7 @@ async def test_whoever_breaks_off_resumes_without_gap_and_without_repeat(
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         following = [group.create_task(reader.follow_until(counts)) for reader in readers]
         writing = [
-            group.create_task(write(place, token, plan, seed * 1_000 + number))
+            group.create_task(write(place, token, plan, SEED * 1_000 + number))
             for number, (token, plan) in enumerate(zip(writers, plans, strict=True))
         ]
     assert len(following) == 6

@@ -33,7 +33,6 @@ from moothall.client.world import World
 
 ACKNOWLEDGE_EVERY_SECONDS = 1.0
 
-_SUBSCRIBE_TIMEOUT_S = 10.0
 _LAST_WORD_SECONDS = 5.0
 """How long closing waits until the last event is acknowledged."""
 _STREAMS_MAX = 1_000
@@ -283,7 +282,9 @@ class Feed:
         request = {"feed": self.name} if after is None else {"feed": self.name, "after": after}
         try:
             answer = await line.call(
-                "feeds.subscribe", msgspec.json.encode(request), timeout_s=_SUBSCRIBE_TIMEOUT_S
+                "feeds.subscribe",
+                msgspec.json.encode(request),
+                timeout_s=self._limits.attempt_timeout_ms / 1_000,
             )
             if answer.status != HTTP_OK:
                 raise _explained(read_problem(answer))

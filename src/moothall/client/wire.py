@@ -181,22 +181,28 @@ class WebSocketWire:
         if self._early:
             messages, self._early = self._early, []
             return messages
-        if self._protocol.close_expected():
-            raise EOFError
+        self._check_end()
         piece = await self._reader.read(_PIECE_BYTES)
         if not piece:
             raise EOFError
         self._protocol.receive_data(piece)
         self._flush()
         messages = self._whole(self._protocol.events_received())
+        if not messages:
+            self._check_end()
+        return messages
+
+    def _check_end(self) -> None:
+        """Raise that nothing more will come, and why; what came before was given out."""
         fault = self._protocol.parser_exc
-        if fault is not None and not messages:
+        if fault is not None:
             from websockets.exceptions import PayloadTooBig  # noqa: PLC0415 - as below
 
             if isinstance(fault, PayloadTooBig):
                 raise MessageTooLargeError
             raise EOFError(str(fault))
-        return messages
+        if self._protocol.close_expected():
+            raise EOFError
 
     def close(self) -> None:
         """Close; what was queued still leaves."""

@@ -23,6 +23,7 @@ from moothall.client import (
     MemoryStore,
     SessionEndedError,
 )
+from moothall.client.line import Ending
 from tests.unit.client.line_hall import (
     PLAIN_URL,
     URLS,
@@ -220,6 +221,7 @@ def test_breaks_lose_nothing_and_repeat_nothing(
     lives: list[Life], last: int, streams: int, events_max: int, *, is_acknowledged: bool
 ) -> None:
     breaking = Breaking(list(lives), last, streams)
+    most: list[int] = []
 
     async def play() -> list[Event]:
         # As many tries as it takes: what was never there is given up otherwise.
@@ -228,6 +230,7 @@ def test_breaks_lose_nothing_and_repeat_nothing(
         async with hall, hall.client(PLAIN_URL, limits=limits) as client:
             feed = client.follow("board/kart", after="e.0")
             events = []
+            feed.on_news = lambda: most.append(len(feed._waiting))
             for _ in range(last):
                 events.append(await anext(feed))
                 if is_acknowledged:
@@ -237,6 +240,7 @@ def test_breaks_lose_nothing_and_repeat_nothing(
     events = run(play())
     assert numbers(events) == list(range(1, last + 1))
     assert breaking.asked == sorted(breaking.asked)
+    assert max(most) <= events_max
 
 
 def run(play: Coroutine[Any, Any, list[Event]]) -> list[Event]:
@@ -268,10 +272,35 @@ async def test_ended_session_is_told_at_once_and_final(url: str, reason: str) ->
 
 
 @DOORS
+async def test_end_of_the_session_is_told_to_who_just_begins(url: str) -> None:
+    def serve(talk: Talk, _message: Message, _after: int) -> None:
+        talk.notify("closing", reason="idle", message="nothing was done")
+        talk.finish()
+
+    async with LineHall(feed_script(serve)) as hall, hall.client(url) as client:
+        with pytest.raises(SessionEndedError):
+            await client.follow("board/kart").open()
+
+
+async def test_answer_behind_events_that_nobody_takes_is_not_waited_for() -> None:
+    def serve(talk: Talk, message: Message, after: int) -> None:
+        talk.send(*(event(one) for one in range(after + 1, 101)))
+        talk.answer(message, subscribed(after))
+
+    limits = Limits(events_max=5, attempt_timeout_ms=20)
+    async with LineHall(feed_script(serve)) as hall, hall.client(URL, limits=limits) as client:
+        feed = client.follow("board/kart", after="e.0")
+        await feed.open()
+        assert numbers(await take(feed, 100)) == list(range(1, 101))
+        assert len(hall.talks) == 1
+
+
+@DOORS
 async def test_lost_permission_ends_the_feed(url: str) -> None:
     def serve(talk: Talk, message: Message, after: int) -> None:
         talk.answer(message, subscribed(after))
-        talk.notify("feed_ended", feed="board/kart", reason="permission_denied")
+        told = {"feed": "board/kart", "reason": "permission_denied"}
+        talk.send({"jsonrpc": "2.0", "method": "feed_ended", "params": told}, event(1))
 
     async with LineHall(feed_script(serve)) as hall, hall.client(url) as client:
         with pytest.raises(FeedEndedError, match="permission_denied"):
@@ -361,6 +390,7 @@ async def test_acknowledgements_are_joined_and_the_last_is_told_at_close() -> No
             await feed.acknowledge()
             if one.seq == 1:
                 await hall.until(lambda: hall.named("feeds.acknowledge"))
+            await client.call("hall.ping")  # Time enough to tell, if it were told at once.
             if one.seq == 4:
                 hall.time.advance(1)
                 await hall.until(lambda: len(hall.named("feeds.acknowledge")) == 2)
@@ -431,6 +461,19 @@ async def test_answer_larger_than_the_bound_is_not_read(url: str) -> None:
     async with LineHall(feed_script(serve)) as hall, hall.client(url, limits=limits) as client:
         with pytest.raises(FeedEndedError, match="larger"):
             await anext(client.follow("board/kart"))
+
+
+async def test_break_behind_a_full_queue_is_mended_when_there_is_room() -> None:
+    limits = Limits(events_max=2)
+    async with LineHall(upto(9)) as hall, hall.client(URL, limits=limits) as client:
+        feed = client.follow("board/kart", after="e.0")
+        await until_waiting(feed, 2)
+        assert feed._line is not None
+        feed._line.end(Ending("network"))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(hall.talks) == 1
+        assert numbers(await take(feed, 9)) == list(range(1, 10))
 
 
 async def test_line_breaks_inside_a_request_do_not_end_it() -> None:
