@@ -25,6 +25,7 @@ import psutil
 
 LIMITS_SCALE = "1000000"
 CONNECTIONS_PER_SOURCE_MAX = 4_096
+PORTS = (20_000, 32_000)
 START_S_MAX = 30.0
 STOP_S_MAX = 20.0
 POLL_S = 0.005
@@ -118,14 +119,18 @@ def raise_file_limit() -> None:
 
 
 def free_port() -> int:
-    """Return a port that is free on loopback, and whose next one, for the NDJSON door, is too."""
+    """Return a port that is free on loopback, and whose next one, for the NDJSON door, is too.
+
+    It lies below those that systems give to outgoing connections, one of which could otherwise
+    take it before the hall does.
+    """
     while True:
+        port = random.randrange(*PORTS, 2)
         with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
             try:
+                first.bind(("127.0.0.1", port))
                 second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
+            except OSError:
                 continue
             return port
 

@@ -155,16 +155,13 @@ async def test_a_name_may_be_percent_encoded(house: House, feed: str) -> None:
 
 
 @pytest.mark.requirement("R32")
-@pytest.mark.parametrize(
-    "cursor", ["rubbish", "x.1", "x", ".", "a" * 64, "a" * 65, "%", "\xff", "-1"]
-)
-async def test_a_cursor_that_cannot_be_resumed_from_is_told(house: House, cursor: str) -> None:
-    header = f"Last-Event-ID: {cursor}".encode("latin-1")
-    request = get(FEED, bearer(house.boss), "Last-Event-ID: ?").replace(b"Last-Event-ID: ?", header)
-    answer = await refuse(house, request)
-    assert answer.status == 400
-    assert answer.json["name"] in {"cursor_expired", "invalid_argument"}
-    assert (answer.json["name"] == "cursor_expired") == (len(cursor.encode()) <= 64)
+async def test_a_cursor_that_cannot_be_resumed_from_is_told(house: House) -> None:
+    for cursor in ["rubbish", "x.1", "x", ".", "a" * 64, "a" * 65, "%", "\xff", "-1"]:
+        header = f"Last-Event-ID: {cursor}".encode("latin-1")
+        request = get(FEED, bearer(house.boss), "Last-Event-ID: ?")
+        answer = await refuse(house, request.replace(b"Last-Event-ID: ?", header))
+        name = "cursor_expired" if len(cursor) <= 64 else "invalid_argument"
+        assert (answer.status, answer.json["name"]) == (400, name), cursor
 
 
 async def test_a_cursor_of_the_future_is_told(house: House) -> None:
@@ -200,10 +197,10 @@ async def test_hidden_and_absent_feeds_cannot_be_told_apart(house: House) -> Non
 
 
 @pytest.mark.requirement("R32")
-@pytest.mark.parametrize("path", ["nothing", "board", "board/kart/x", "board//kart", "..", "%00"])
-async def test_an_unknown_feed_is_told(house: House, path: str) -> None:
-    answer = await refuse(house, get(f"/v1/feeds/{path}", bearer(house.boss)))
-    assert (answer.status, answer.json["name"]) == (404, "feed_not_found")
+async def test_an_unknown_feed_is_told(house: House) -> None:
+    for path in ["nothing", "board", "board/kart/x", "board//kart", "..", "%00"]:
+        answer = await refuse(house, get(f"/v1/feeds/{path}", bearer(house.boss)))
+        assert (answer.status, answer.json["name"]) == (404, "feed_not_found"), path
 
 
 @pytest.mark.requirement("R32")
@@ -217,15 +214,15 @@ async def test_a_name_that_is_none_is_refused(house: House) -> None:
 
 
 @pytest.mark.requirement("R32")
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "OPTIONS"])
-async def test_feeds_are_only_got(house: House, method: str) -> None:
-    request = get(FEED, bearer(house.boss), method=method)
-    async with dial(house.place.web_port, house.place.trusting) as (reader, writer):
-        writer.write(request)
-        async with asyncio.timeout(WAIT_S):
-            answer = await Wire(reader, writer).read_answer(has_body=method != "HEAD")
-    assert (answer.status, answer.headers["allow"]) == (405, "GET")
-    assert len(house.connections) == 0
+async def test_feeds_are_only_got(house: House) -> None:
+    for method in ["POST", "PUT", "DELETE", "HEAD", "OPTIONS"]:
+        request = get(FEED, bearer(house.boss), method=method)
+        async with dial(house.place.web_port, house.place.trusting) as (reader, writer):
+            writer.write(request)
+            async with asyncio.timeout(WAIT_S):
+                answer = await Wire(reader, writer).read_answer(has_body=method != "HEAD")
+        assert (answer.status, answer.headers["allow"]) == (405, "GET"), method
+        assert len(house.connections) == 0
 
 
 @pytest.mark.requirement("R32")

@@ -79,21 +79,16 @@ class Frames:
 
 
 class Events:
+    """Takes chunks by pieces as well, or a reader who breaks off within each gets nowhere."""
+
     def __init__(self) -> None:
         self.held = b""
-        self._text = b""
+        self._framing = b""
+        self._left = 0
 
     def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
-        self.held += data
-        while b"\r\n" in self.held:
-            length, _, rest = self.held.partition(b"\r\n")
-            size = int(length, 16)
-            assert size, "nobody ended the stream"
-            if len(rest) < size + 2:
-                return
-            self._text += rest[:size]
-            self.held = rest[size + 2 :]
-        *blocks, self._text = self._text.split(b"\n\n")
+        self.held += b"".join(self._content(data))
+        *blocks, self.held = self.held.split(b"\n\n")
         for block in blocks:
             if not block.startswith(b":"):
                 fields = dict(line.split(b": ", 1) for line in block.split(b"\n"))
@@ -101,6 +96,19 @@ class Events:
                 event = msgspec.json.decode(fields[b"data"])
                 assert event["cursor"] == fields[b"id"].decode()
                 yield event
+
+    def _content(self, data: bytes) -> Iterator[bytes]:
+        """Yield what chunks hold."""
+        while data:
+            if self._left:
+                yield data[: self._left]
+                self._left, data = max(0, self._left - len(data)), data[self._left :]
+                continue
+            self._framing, data = self._framing + data[:1], data[1:]
+            length = self._framing.removeprefix(b"\r\n")
+            if length.endswith(b"\r\n"):
+                self._left, self._framing = int(length, 16), b""
+                assert self._left, "nobody ended the stream"
 
 
 def read_message(message: bytes) -> Iterator[dict[str, Any]]:

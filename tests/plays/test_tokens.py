@@ -4,7 +4,6 @@ import asyncio
 import json
 import random
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +146,6 @@ class ResourceServer:
         assert all("d" not in key for key in published)
         self._keys = {key["kid"]: OKPKey.import_key(key) for key in published}
         self.generation += 1
-
-    def listen(self, on_ended: Callable[[str, str], None]) -> None:
-        raise NotImplementedError(on_ended)
 
     def takes(self, token: str) -> bool:
         try:

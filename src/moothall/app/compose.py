@@ -39,7 +39,7 @@ from moothall.ports.authority import Authority
 from moothall.ports.clock import Clock
 from moothall.ports.database import Transaction
 from moothall.ports.entropy import Entropy
-from moothall.ports.keyring import KeyRing, Sessions
+from moothall.ports.keyring import KeyRing, SessionEnds, Sessions
 from moothall.ports.shutdown import Shutdown
 from moothall.senders import build_senders
 from moothall.services.access.model import AuditSettings
@@ -159,7 +159,7 @@ async def open_hall(
         hub = FeedHub(database, authority)
         verifier = TokenVerifier(keys, sessions, clock, issuer=issuer, audience=issuer)
         ports |= {FeedHub: hub, TokenVerifier: verifier}
-        sessions.listen(connections.end_session)
+        _port(ports, SessionEnds).listen(connections.end_session)
         connections.on_look = hub.check_all
         house = House(
             catalog, database, clock, entropy, authority, audit, ports, Outbox(hub.publish)

@@ -37,13 +37,17 @@ class KeyRing(Protocol):
 class Sessions(Protocol):
     """Sessions that ended before their access tokens ran out."""
 
+    def has_ended(self, session_id: str) -> bool:
+        """Tell whether the session was closed or revoked within a token's life."""
+        ...
+
+
+class SessionEnds(Protocol):
+    """Tells when sessions end."""
+
     def listen(self, on_ended: Callable[[str, str], None]) -> None:
         """Call ``on_ended`` with (session id, reason) whenever a session has ended, at once.
 
         It must neither wait nor raise.
         """
-        ...
-
-    def has_ended(self, session_id: str) -> bool:
-        """Tell whether the session was closed or revoked within a token's life."""
         ...

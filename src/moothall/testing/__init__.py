@@ -6,11 +6,13 @@ changelog fragment.
 """
 
 from moothall.testing.clock import ManualClock
+from moothall.testing.connection import OpenConnection
 from moothall.testing.entropy import SeededEntropy
 from moothall.testing.hall import OpenHall, ProblemError, RecordedEvent, Visitor, open_test_hall
 
 __all__ = [
     "ManualClock",
+    "OpenConnection",
     "OpenHall",
     "ProblemError",
     "RecordedEvent",

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import hmac
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -78,9 +77,6 @@ class Keys:
 class EndedSessions:
     def __init__(self) -> None:
         self.ended: set[str] = set()
-
-    def listen(self, on_ended: Callable[[str, str], None]) -> None:
-        raise NotImplementedError(on_ended)
 
     def has_ended(self, session_id: str) -> bool:
         return session_id in self.ended

@@ -12,8 +12,7 @@ from moothall.action.connections import CloseReason, Connections
 from moothall.action.cursor import Cursors
 from moothall.action.feeds import PAGE_ROWS, FeedHub
 from moothall.core.units import DAY_MS, MINUTE_MS
-from moothall.testing import OpenHall, ProblemError, Visitor, open_test_hall
-from moothall.testing.connection import OpenConnection
+from moothall.testing import OpenConnection, OpenHall, ProblemError, Visitor, open_test_hall
 
 pytestmark = pytest.mark.requirement("R33")
 

@@ -7,7 +7,7 @@ import pytest
 
 from moothall.action.connections import CloseReason, Connections
 from moothall.core.units import MINUTE_MS, SECOND_MS
-from moothall.testing import OpenHall, ProblemError, Visitor, open_test_hall
+from moothall.testing import OpenConnection, OpenHall, ProblemError, Visitor, open_test_hall
 
 IDLE_MS = 10 * MINUTE_MS
 
@@ -133,7 +133,7 @@ async def test_an_expired_token_may_be_renewed_in_place_for_a_minute(hall: OpenH
 async def test_who_does_nothing_is_signed_out_and_told(idle_hall: OpenHall) -> None:
     hall = idle_hall
     idle, busy = await hall.member("idle"), await hall.member("busy")
-    connections = {}
+    connections: dict[str, OpenConnection] = {}
     for passed in range(IDLE_MS // MINUTE_MS + 1):
         for visitor in (idle, busy):
             if passed % 4 == 0 and await _is_open(hall, visitor):

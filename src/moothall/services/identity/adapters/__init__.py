@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from moothall.action import Resources
 from moothall.ports.activity import Activity
 from moothall.ports.hasher import PasswordHasher
-from moothall.ports.keyring import KeyRing, Sessions
+from moothall.ports.keyring import KeyRing, SessionEnds, Sessions
 from moothall.services.identity.adapters.activity import SessionActivity
 from moothall.services.identity.adapters.blocklist import CommonPasswords
 from moothall.services.identity.adapters.codes import CodeSeal
@@ -36,6 +36,7 @@ def provide(resources: Resources) -> Mapping[type, object]:
         KeyRing: ring,
         EndedSessions: (ended := EndedSessions(resources.clock)),
         Sessions: ended,
+        SessionEnds: ended,
         SessionActivity: (
             activity := SessionActivity(resources.clock, resources.use(SessionSettings))
         ),

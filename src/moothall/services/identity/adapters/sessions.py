@@ -18,7 +18,7 @@ _ENDED_SWEPT_AT = 10_000
 
 
 class EndedSessions:
-    """Sessions that ended within a token's life. Implements the Sessions port."""
+    """Sessions that ended within a token's life. Implements the Sessions and SessionEnds ports."""
 
     def __init__(self, clock: Clock) -> None:
         """Begin with none."""

@@ -1,6 +1,5 @@
 """Decisions about who may make an account."""
 
-
 from moothall.core.errors import InvalidArgumentError
 from moothall.services.identity.errors import RegistrationClosedError
 from moothall.services.identity.model import RegistrationSettings
