@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -19,6 +19,8 @@ AGAIN_S = 1.0
 DRIP_S = 0.5
 FLOODERS = 64
 CALLERS = 8
+OPEN_MAX = 8_192
+"""Connections that can be open at the same time; those before the last so many are closed."""
 RAMP_S = 5.0
 """Over which dripping connections are opened, so that they drip and do not flood."""
 HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(506)
@@ -89,6 +91,7 @@ class Flood:
         self._context: ssl.SSLContext | None = None
         self._task: asyncio.Future[None] | None = None
         self._began = (0.0, 0.0)
+        self._transports: deque[asyncio.Transport] = deque(maxlen=OPEN_MAX)
 
     async def carry_out(self, line: bytes) -> object:
         """Do what a command says."""
@@ -107,6 +110,8 @@ class Flood:
         if self._task.done():
             self._task.result()
         self._task.cancel()
+        for transport in self._transports:
+            transport.abort()
         return told
 
     async def _connect(
@@ -120,6 +125,7 @@ class Flood:
             ssl=self._context if tls else None,
             local_addr=(source, 0),
         )
+        self._transports.append(transport)
         return transport
 
     # --- calls --------------------------------------------------------------------------------

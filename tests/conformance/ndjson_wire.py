@@ -18,6 +18,7 @@ from moothall.action.connections import Connection, ConnectionBounds, Connection
 from moothall.core.errors import UnknownActionError
 from moothall.core.names import near_matches
 from moothall.testing import ManualClock
+from moothall.transports.backend import Backend
 from moothall.transports.jsonrpc import ConversationBounds
 from moothall.transports.ndjson import NdjsonBounds, NdjsonDoor
 from moothall.transports.tls import ServerTls, ensure_certificate
@@ -135,12 +136,15 @@ async def open_house(
     context, trusting = certificate()
     pipeline, clock = Pipeline(), ManualClock()
     connections = Connections(clock, ConnectionBounds(queued_bytes_max=queued_bytes_max))
-    door = NdjsonDoor(
+    backend = Backend(
         answer or pipeline.answer,
         connections,
-        clock=clock,
+        clock,
         cursor_of=lambda number: f"epoch.{number}",
         make_request_id=lambda: "request-of-the-door",
+    )
+    door = NdjsonDoor(
+        backend,
         host="127.0.0.1",
         port=0,
         context=None if insecure else context,

@@ -17,10 +17,9 @@ import msgspec
 import pytest
 
 from moothall.action.connections import CloseReason, Connections
-from moothall.action.cursor import Cursors
 from moothall.app.compose import Hall
 from moothall.app.config import Settings
-from moothall.app.doors import DOORS, OpenDoors
+from moothall.app.doors import DOORS, OpenDoors, backend_of
 from moothall.core.units import MEBIBYTE, MINUTE_MS
 from moothall.testing import OpenHall, Visitor, open_test_hall
 from moothall.transports.admission import Seat
@@ -126,8 +125,7 @@ class LengthDoor:
     """The door: made by ``open_doors`` like the project's own."""
 
     def __init__(self, hall: Hall, settings: Settings, tls: ServerTls | None) -> None:
-        self._hall = hall
-        self._connections = hall.house.use(Connections)
+        self._backend = backend_of(hall)
         self._calls = Calls()
         self.open: set[LengthConnection] = set()
         self._listener = Listener(
@@ -158,14 +156,10 @@ class LengthDoor:
     def converse(self, connection: LengthConnection, source: str) -> Conversation:
         self.open.add(connection)
         return Conversation(
-            self._hall.pipeline.answer,
-            self._connections,
+            self._backend,
             connection,
             door="length",
             source=source,
-            clock=self._hall.house.clock,
-            cursor_of=self._hall.house.use(Cursors).text,
-            make_request_id=self._hall.pipeline.make_request_id,
             calls=self._calls,
             bounds=ConversationBounds(),
         )

@@ -15,6 +15,7 @@ import msgspec
 from moothall.action.call import Call, Reply
 from moothall.action.connections import ConnectionBounds, Connections
 from moothall.testing import ManualClock
+from moothall.transports.backend import Backend
 from moothall.transports.http import HttpBounds, HttpDoor
 from moothall.transports.http.origins import Origins
 from moothall.transports.tls import ServerTls, ensure_certificate
@@ -73,14 +74,14 @@ async def open_house(
 ) -> AsyncIterator[House]:
     clock = ManualClock()
     known = Connections(clock, connections)
-    behind = WebSocketDoor(
+    backend = Backend(
         answer,
         known,
-        clock=clock,
+        clock,
         cursor_of=lambda number: f"epoch.{number}",
         make_request_id=lambda: REFUSAL_ID,
-        bounds=sockets or WebSocketBounds(linger_timeout_ms=20),
     )
+    behind = WebSocketDoor(backend, bounds=sockets or WebSocketBounds(linger_timeout_ms=20))
     door = HttpDoor(
         answer,
         openapi=lambda: b"{}",

@@ -74,6 +74,7 @@ class RunningHall:
             if "Ctrl-C" in line:
                 return banner
         self._process.wait(_START_TIMEOUT_S)
+        self._process.stdout.close()
         pytest.fail(f"the hall did not start: {banner}{log.read_text()}")
 
     def _find(self, pattern: str) -> str:

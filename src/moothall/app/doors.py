@@ -13,6 +13,7 @@ from moothall.action.connections import CloseReason, Connections
 from moothall.action.cursor import Cursors
 from moothall.app.compose import Hall
 from moothall.app.config import Settings
+from moothall.transports.backend import Backend
 from moothall.transports.http.bounds import HttpBounds
 from moothall.transports.http.feeds import FeedDoor
 from moothall.transports.http.openapi import build_openapi
@@ -49,32 +50,37 @@ class Door(Protocol):
 MakeDoor = Callable[[Hall, Settings, ServerTls | None], Door]
 
 
+def backend_of(hall: Hall) -> Backend:
+    """Return what a door needs of the house."""
+    return Backend(
+        hall.pipeline.answer,
+        hall.house.use(Connections),
+        hall.house.clock,
+        hall.house.use(Cursors).text,
+        hall.pipeline.make_request_id,
+    )
+
+
 class WebDoor:
     """HTTPS, and WebSocket on the same port."""
 
     def __init__(self, hall: Hall, settings: Settings, tls: ServerTls | None) -> None:
         """Serve ``hall``."""
-        connections, cursors = hall.house.use(Connections), hall.house.use(Cursors)
+        backend = backend_of(hall)
         self._scheme = "http" if tls is None else "https"
         self._host = settings.host
-        self._sockets = WebSocketDoor(
-            hall.pipeline.answer,
-            connections,
-            clock=hall.house.clock,
-            cursor_of=cursors.text,
-            make_request_id=hall.pipeline.make_request_id,
-        )
+        self._sockets = WebSocketDoor(backend)
         self._door = HttpDoor(
-            hall.pipeline.answer,
+            backend.answer,
             openapi=lambda: build_openapi(hall.catalog.actions.values()),
             jwks=hall.public_jwks,
-            make_request_id=hall.pipeline.make_request_id,
+            make_request_id=backend.make_request_id,
             host=settings.host,
             port=settings.port,
             context=None if tls is None else tls.context,
             insecure=settings.insecure,
             open_socket=self._sockets.open,
-            feeds=FeedDoor(connections, cursors.text),
+            feeds=FeedDoor(backend.connections, backend.cursor_of),
             origins=read_origins(hall.house.use(WebSettings).origins),
             trusted_proxies=read_networks(settings.trusted_proxies),
             bounds=HttpBounds(
@@ -111,11 +117,7 @@ class LineDoor:
         self._scheme = "ndjson+plain" if tls is None else "ndjson"
         self._host = settings.host
         self._door = NdjsonDoor(
-            hall.pipeline.answer,
-            hall.house.use(Connections),
-            clock=hall.house.clock,
-            cursor_of=hall.house.use(Cursors).text,
-            make_request_id=hall.pipeline.make_request_id,
+            backend_of(hall),
             host=settings.host,
             port=settings.line_port,
             context=None if tls is None else tls.context,

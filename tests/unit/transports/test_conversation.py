@@ -16,6 +16,7 @@ from moothall.action.connections import CloseReason, ConnectionBounds, Connectio
 from moothall.action.push import Push
 from moothall.core.errors import UnknownActionError
 from moothall.testing import ManualClock
+from moothall.transports.backend import Backend
 from moothall.transports.jsonrpc import (
     HEARTBEAT,
     Calls,
@@ -123,15 +124,18 @@ class Scene:
         self.calls = Calls()
         self.wire = MemoryWire()
         numbers = count(1)
-        self.conversation = self.wire.conversation = Conversation(
+        backend = Backend(
             answer,
             self.connections,
+            self.clock,
+            cursor_of=lambda number: f"epoch.{number}",
+            make_request_id=lambda: f"door{next(numbers)}",
+        )
+        self.conversation = self.wire.conversation = Conversation(
+            backend,
             self.wire,
             door="memory",
             source="192.0.2.7",
-            clock=self.clock,
-            cursor_of=lambda number: f"epoch.{number}",
-            make_request_id=lambda: f"door{next(numbers)}",
             calls=self.calls,
             bounds=ConversationBounds(**bounds),
         )

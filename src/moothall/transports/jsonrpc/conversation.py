@@ -15,16 +15,15 @@ read but not begun is dropped: nothing of it was done.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
 
 from moothall.action.call import Call, Reply
-from moothall.action.connections import MESSAGES, CloseReason, Connections
+from moothall.action.connections import MESSAGES, CloseReason
 from moothall.action.push import Push
 from moothall.core.errors import ActionError, DeadlineExceededError, InternalError
-from moothall.ports.clock import Clock
+from moothall.transports.backend import Backend
 from moothall.transports.jsonrpc.bounds import ConversationBounds
 from moothall.transports.jsonrpc.calls import CANCEL_SECONDS, Calls
 from moothall.transports.jsonrpc.protocol import (
@@ -86,14 +85,10 @@ class Conversation:
     """One connection's conversation; the Sink of its connection.
 
     Args:
-        answer: The pipeline; it never raises.
-        connections: The house's; this conversation opens its connection there.
+        backend: What it needs of the house; it opens its connection there.
         wire: The door's side.
         door: Name of the door.
         source: Address of the client, without port.
-        clock: The house's; ``heard_at`` reads its steady side.
-        cursor_of: Returns the text of a hall-wide number, by which clients resume.
-        make_request_id: Names what does not reach the pipeline.
         calls: The running calls of the door, which waits for them when it stops.
         bounds: How much of anything there may be.
     """
@@ -127,26 +122,22 @@ class Conversation:
         "connection",
     )
 
-    def __init__(  # noqa: PLR0913 - all of them by name, and none has a natural group
+    def __init__(
         self,
-        answer: Callable[[Call], Awaitable[Reply]],
-        connections: Connections,
+        backend: Backend,
         wire: Wire,
         *,
         door: str,
         source: str,
-        clock: Clock,
-        cursor_of: Callable[[int], str],
-        make_request_id: Callable[[], str],
         calls: Calls,
         bounds: ConversationBounds,
     ) -> None:
-        self._answer = answer
-        self._connections = connections
+        self._answer = backend.answer
+        self._connections = backend.connections
         self._wire = wire
-        self._clock = clock
-        self._cursor_of = cursor_of
-        self._make_request_id = make_request_id
+        self._clock = backend.clock
+        self._cursor_of = backend.cursor_of
+        self._make_request_id = backend.make_request_id
         self._calls = calls
         self._bounds = bounds
         self._loop = asyncio.get_running_loop()
@@ -169,7 +160,7 @@ class Conversation:
         self._end_reason: CloseReason | None = None
         self._end_timer: asyncio.TimerHandle | None = None
         self._is_closed = False
-        self.connection = connections.open(door, source, self)
+        self.connection = backend.connections.open(door, source, self)
 
     @property
     def in_flight(self) -> int:

@@ -31,7 +31,7 @@ class NdjsonBounds:
     line_timeout_ms: int = 30 * SECOND_MS
     empty_lines_max: int = 1_000
     handshake_timeout_ms: int = 10 * SECOND_MS
-    linger_timeout_ms: int = SECOND_MS
+    linger_timeout_ms: int = SECOND_MS // 2
     write_timeout_ms: int = 10 * SECOND_MS
     connections_max: int = 10_000
     connections_per_source_max: int = 256

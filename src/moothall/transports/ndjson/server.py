@@ -5,12 +5,10 @@ said to ``transports/jsonrpc``.
 """
 
 import ssl
-from collections.abc import Awaitable, Callable
 
-from moothall.action.call import Call, Reply
-from moothall.action.connections import CloseReason, Connections
-from moothall.ports.clock import Clock
+from moothall.action.connections import CloseReason
 from moothall.transports.admission import Seat
+from moothall.transports.backend import Backend
 from moothall.transports.jsonrpc import Calls, Conversation, ConversationBounds
 from moothall.transports.listener import Listener, ListenerBounds
 from moothall.transports.ndjson.bounds import NdjsonBounds
@@ -26,11 +24,7 @@ class NdjsonDoor:
     """Serves calls and events as newline-delimited JSON-RPC over TLS.
 
     Args:
-        answer: The pipeline; it never raises.
-        connections: The house's.
-        clock: The house's.
-        cursor_of: Returns the text of a hall-wide number, by which clients resume.
-        make_request_id: Names what does not reach the pipeline.
+        backend: What it needs of the house.
         host: Name or address to listen at; a name stands for all its addresses.
         port: 0 for a free one; see ``port`` after the start.
         context: Server side of TLS, or None with ``insecure``.
@@ -45,12 +39,8 @@ class NdjsonDoor:
 
     def __init__(  # noqa: PLR0913 - all of them by name, and none has a natural group
         self,
-        answer: Callable[[Call], Awaitable[Reply]],
-        connections: Connections,
+        backend: Backend,
         *,
-        clock: Clock,
-        cursor_of: Callable[[int], str],
-        make_request_id: Callable[[], str],
         host: str,
         port: int,
         context: ssl.SSLContext | None,
@@ -59,11 +49,7 @@ class NdjsonDoor:
         bounds: NdjsonBounds | None = None,
         conversation_bounds: ConversationBounds | None = None,
     ) -> None:
-        self._answer = answer
-        self._connections = connections
-        self._clock = clock
-        self._cursor_of = cursor_of
-        self._make_request_id = make_request_id
+        self._backend = backend
         self._bounds = bounds or NdjsonBounds()
         self._conversation_bounds = conversation_bounds or ConversationBounds()
         self._calls = Calls()
@@ -119,7 +105,7 @@ class NdjsonDoor:
         return NdjsonConnection(
             seat,
             self._bounds,
-            self._connections.bounds.queued_bytes_max,
+            self._backend.connections.bounds.queued_bytes_max,
             self._converse,
             self._open.discard,
         )
@@ -128,14 +114,10 @@ class NdjsonDoor:
         """Begin the conversation of a connection that is open now."""
         self._open.add(connection)
         return Conversation(
-            self._answer,
-            self._connections,
+            self._backend,
             connection,
             door=DOOR,
             source=connection.seat.source,
-            clock=self._clock,
-            cursor_of=self._cursor_of,
-            make_request_id=self._make_request_id,
             calls=self._calls,
             bounds=self._conversation_bounds,
         )

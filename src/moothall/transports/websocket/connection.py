@@ -125,7 +125,7 @@ class WebSocketConnection(asyncio.Protocol):
         """Sign the connection in with the token of the handshake."""
         connection = self._conversation.connection
         body = msgspec.json.encode({"token": token})
-        reply = await self._door.answer(
+        reply = await self._door.backend.answer(
             Call(AUTHENTICATE, body, connection.source, connection=connection)
         )
         if self._stage is not _Stage.OPENING:
@@ -329,7 +329,7 @@ class WebSocketConnection(asyncio.Protocol):
     def close(self, reason: CloseReason, message: str) -> None:
         """Send a close frame and wait for the client's."""
         if self._stage is _Stage.OPENING:
-            request_id = self._door.make_request_id()
+            request_id = self._door.backend.make_request_id()
             self._refuse(OverloadedError(message).problem(request_id))
             return
         if self._stage is not _Stage.OPEN:

@@ -1,10 +1,6 @@
 """What all WebSockets of a hall share. It listens to nothing: the HTTPS door hands over."""
 
-from collections.abc import Awaitable, Callable
-
-from moothall.action.call import Call, Reply
-from moothall.action.connections import Connections
-from moothall.ports.clock import Clock
+from moothall.transports.backend import Backend
 from moothall.transports.jsonrpc import Calls, Conversation
 from moothall.transports.upgrade import Upgrade
 from moothall.transports.websocket.bounds import WebSocketBounds
@@ -18,31 +14,14 @@ class WebSocketDoor:
     """Opens WebSockets for the HTTPS door, and waits for their calls when the hall stops.
 
     Args:
-        answer: The pipeline; it never raises.
-        connections: The house's.
-        clock: The house's.
-        cursor_of: Returns the text of a hall-wide number, by which clients resume.
-        make_request_id: Names what does not reach the pipeline.
+        backend: What it needs of the house.
         bounds: How much of anything there may be.
     """
 
-    def __init__(
-        self,
-        answer: Callable[[Call], Awaitable[Reply]],
-        connections: Connections,
-        *,
-        clock: Clock,
-        cursor_of: Callable[[int], str],
-        make_request_id: Callable[[], str],
-        bounds: WebSocketBounds | None = None,
-    ) -> None:
-        self.answer = answer
+    def __init__(self, backend: Backend, *, bounds: WebSocketBounds | None = None) -> None:
+        self.backend = backend
         self.bounds = bounds or WebSocketBounds()
         self.calls = Calls()
-        self._connections = connections
-        self._clock = clock
-        self._cursor_of = cursor_of
-        self.make_request_id = make_request_id
 
     def open(self, upgrade: Upgrade) -> WebSocketConnection:
         """Return the connection that a request asks for.
@@ -56,14 +35,10 @@ class WebSocketDoor:
     def converse(self, wire: WebSocketConnection, source: str) -> Conversation:
         """Return a new conversation over ``wire``."""
         return Conversation(
-            self.answer,
-            self._connections,
+            self.backend,
             wire,
             door=DOOR,
             source=source,
-            clock=self._clock,
-            cursor_of=self._cursor_of,
-            make_request_id=self.make_request_id,
             calls=self.calls,
             bounds=self.bounds.conversation,
         )

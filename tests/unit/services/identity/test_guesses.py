@@ -222,3 +222,19 @@ async def test_nobody_waits_where_nothing_is_under_way_or_for_ever() -> None:
     second.end()
     assert await asyncio.gather(*waiting[1:]) == [True] * 3
     assert len(guesses) == 0
+
+
+@pytest.mark.requirement("R7")
+async def test_who_is_cut_off_before_the_answer_is_not_locked_out(
+    hall: OpenHall, alice: Visitor
+) -> None:
+    """A deadline that is too short costs no guess; one that was answered costs as ever."""
+    watch(hall, wanted=100)  # nobody is ever answered
+    fields = {"name": alice.name, "password": PASSWORD}
+    for _ in range(4):
+        reply = await hall.answer("identity.open_session", fields, deadline_ms=20)
+        assert reply.problem is not None
+        assert reply.problem.name == "deadline_exceeded"
+    watch(hall)
+    assert await try_all(hall, ["wrong"] * 2) == ["wrong_credentials"] * 2
+    assert await try_one(hall, PASSWORD) == "done"

@@ -15,6 +15,7 @@ done. Whoever finds the account locked while others are under way waits for them
 of them may be right (``adapters/guesses.py``).
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -166,6 +167,11 @@ async def _prove(ctx: Context, find: Find, digest: str, password: str, turn: Tur
         is_right = await hasher.verify(known.password_hash, password)
     except OverloadedError:
         # Nobody looked at it, and whoever comes again must not find the account locked.
+        await give_back(ctx, guess)
+        raise
+    except asyncio.CancelledError:
+        # Cut off by its deadline before there was an answer, so nobody learns one; whoever has
+        # little patience must not lock their own account.
         await give_back(ctx, guess)
         raise
     if not is_right or known.member is None or known.password_hash is None:

@@ -1,0 +1,27 @@
+"""What a door with connections that stay needs of the house: one thing to hand on."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from moothall.action.call import Call, Reply
+from moothall.action.connections import Connections
+from moothall.ports.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """The house, seen from a door.
+
+    Attributes:
+        answer: The pipeline; it never raises.
+        connections: Where each connection is opened and forgotten.
+        clock: ``heard_at`` of a connection reads its steady side.
+        cursor_of: Returns the text of a hall-wide number, by which clients resume.
+        make_request_id: Names what does not reach the pipeline.
+    """
+
+    answer: Callable[[Call], Awaitable[Reply]]
+    connections: Connections
+    clock: Clock
+    cursor_of: Callable[[int], str]
+    make_request_id: Callable[[], str]
