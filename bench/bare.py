@@ -98,7 +98,7 @@ class LineEcho(asyncio.Protocol):
         received = self._begun + data if self._begun else data
         end = received.rfind(b"\n") + 1
         self._begun = received[end:]
-        if end:
+        if end and received != wires.EMPTY_LINE:  # that is only a sign of life
             self._transport.write(received[:end])
 
     @override

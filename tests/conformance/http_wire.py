@@ -107,6 +107,7 @@ async def open_door(
     host: str = "127.0.0.1",
     origins: Iterable[str] = (),
     trusted_proxies: Iterable[str] = (),
+    admit: Callable[[str], float] | None = None,
     **bounds: int,
 ) -> AsyncIterator[HttpDoor]:
     door = HttpDoor(
@@ -118,6 +119,7 @@ async def open_door(
         port=0,
         context=context,
         insecure=context is None,
+        admit=admit,
         origins=read_origins(origins),
         trusted_proxies=read_networks(trusted_proxies),
         bounds=HttpBounds(**bounds),

@@ -58,20 +58,44 @@ class Limiter:
         Raises:
             RateLimitedError: Nothing is left; ``retry_after_ms`` says for how long.
         """
-        window = rate.window_ms / 1_000
+        self._take(key, rate, rate.window_ms / 1_000, 0.0)
+
+    def reserve(
+        self, key: object, rate: Rate, *, burst_seconds: float, delay_seconds_max: float
+    ) -> float:
+        """Use one call of ``rate`` and return in how many seconds it may begin.
+
+        Where :meth:`spend` refuses, this spreads: what comes at once beyond a small burst
+        gets one place after the other, at the pace of the rate.
+
+        Args:
+            key: On whose behalf.
+            rate: How often.
+            burst_seconds: The calls of so much time may begin at once.
+            delay_seconds_max: Places later than this are not given away.
+
+        Raises:
+            RateLimitedError: No place is near enough; nothing was used.
+        """
+        delay = self._take(key, rate, burst_seconds, delay_seconds_max)
+        return delay if delay > _TOLERANCE else 0.0
+
+    def _take(self, key: object, rate: Rate, at_once: float, delay_max: float) -> float:
+        """Use one call if it may begin within ``delay_max``, and return when that is."""
         # Scaled down to less than one call, a rate would let nobody in, ever.
-        step = window / max(1.0, rate.calls * self._scale)
+        step = rate.window_ms / 1_000 / max(1.0, rate.calls * self._scale)
         now = self._clock.monotonic()
         whole_at = max(self._whole_at.get(key, now), now)
-        wait = whole_at + step - now - window
-        if wait > _TOLERANCE:
+        wait = whole_at + step - now - at_once
+        if wait - delay_max > _TOLERANCE:
             raise RateLimitedError(
                 f"the limit is {rate.calls} calls in {rate.window_ms} ms",
-                retry_after_ms=max(1, math.ceil((wait - _TOLERANCE) * 1_000)),
+                retry_after_ms=max(1, math.ceil((wait - delay_max - _TOLERANCE) * 1_000)),
             )
         self._whole_at[key] = whole_at + step
         if len(self._whole_at) > self._keys_max:
             self._forget(now)
+        return wait
 
     def _forget(self, now: float) -> None:
         """Drop the keys whose budget is whole, and if none is, the older half."""

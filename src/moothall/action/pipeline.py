@@ -40,8 +40,14 @@ from moothall.ports.activity import Activity
 from moothall.ports.audit import AuditRow
 from moothall.ports.database import Transaction
 
-SOURCE_RATE = PerSource(calls=2_000, window_ms=1_000)
+SOURCE_RATE = PerSource(calls=1_000, window_ms=1_000)
 """What one client address may call in all."""
+
+BURST_SECONDS = 0.02
+"""How much of that may begin at once at a door; the rest one after the other."""
+
+DELAY_SECONDS_MAX = 1.0
+"""How long a call may wait for its turn, because its source has called so often."""
 
 FLOW_SECONDS_MAX = 30.0
 """How long a FLOW may take when the caller sets no deadline."""
@@ -88,6 +94,23 @@ class Pipeline:
         self._request_count += 1
         return f"{self._request_prefix}{self._request_count:x}"
 
+    def admit(self, source: str) -> float:
+        """Charge a source for one call, and return in how many seconds it may begin.
+
+        A door that can let a client wait asks before it takes a call up, and says so in the
+        call. Refusing a flood call by call would cost nearly as much as answering it, and
+        answering all that is allowed at once would keep everybody else waiting (R35).
+
+        Raises:
+            RateLimitedError: It would have to wait for more than a second.
+        """
+        return self._limiter.reserve(
+            network_of(source),
+            self._source_rate,
+            burst_seconds=BURST_SECONDS,
+            delay_seconds_max=DELAY_SECONDS_MAX,
+        )
+
     async def answer(self, call: Call) -> Reply:
         """Carry out ``call`` and return the result or the problem."""
         request_id = self.make_request_id()
@@ -124,7 +147,8 @@ class Pipeline:
     def _limit_source(self, call: Call, action: Action[Any, Any] | None) -> None:
         """Charge the address; unknown actions are charged too."""
         source = network_of(call.source)
-        self._limiter.spend(source, self._source_rate)
+        if not call.is_admitted:
+            self._limiter.spend(source, self._source_rate)
         if action is not None and isinstance(action.limit, PerSource):
             self._limiter.spend((action.name, source), action.limit)
 

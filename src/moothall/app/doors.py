@@ -58,6 +58,7 @@ def backend_of(hall: Hall) -> Backend:
         hall.house.clock,
         hall.house.use(Cursors).text,
         hall.pipeline.make_request_id,
+        hall.pipeline.admit,
     )
 
 
@@ -81,6 +82,7 @@ class WebDoor:
             insecure=settings.insecure,
             open_socket=self._sockets.open,
             feeds=FeedDoor(backend.connections, backend.cursor_of),
+            admit=backend.admit,
             origins=read_origins(hall.house.use(WebSettings).origins),
             trusted_proxies=read_networks(settings.trusted_proxies),
             bounds=HttpBounds(

@@ -1,13 +1,57 @@
-"""Who may have a connection: counted per source and in total, before the TLS handshake.
+"""Who may have a connection, and when: counted and queued per source, before the TLS handshake.
 
 A handshake costs a signature; a flood must be turned away before it. Whoever is admitted
-holds a seat until the connection is gone.
+holds a seat until the connection is gone, and may have to wait for a turn.
 """
 
 import asyncio
+from collections import OrderedDict, deque
+from typing import Generic, TypeVar
 
 from moothall.core.addresses import network_of
 from moothall.transports.proxies import Networks, is_trusted
+
+Item = TypeVar("Item")
+
+
+class Turns(Generic[Item]):
+    """Who waits: a queue for each source, and the sources one after the other.
+
+    However many items one source has waiting, they delay the next of another by one turn. It
+    has no bound of its own: what waits here holds a seat.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nobody."""
+        self._queues: OrderedDict[str, deque[Item]] = OrderedDict()
+        self._waiting = 0
+
+    def __len__(self) -> int:
+        """Return how many items wait."""
+        return self._waiting
+
+    def add(self, source: str, item: Item) -> None:
+        """Let an item wait behind those of its source; a new source comes last."""
+        self._queues.setdefault(source, deque()).append(item)
+        self._waiting += 1
+
+    def take(self) -> Item | None:
+        """Return the first item of the source whose turn it is, or None if nobody waits."""
+        if not self._queues:
+            return None
+        source, queue = self._queues.popitem(last=False)
+        item = queue.popleft()
+        if queue:
+            self._queues[source] = queue
+        self._waiting -= 1
+        return item
+
+    def drain(self) -> list[Item]:
+        """Return all that wait, who then wait no more."""
+        items = [item for queue in self._queues.values() for item in queue]
+        self._queues.clear()
+        self._waiting = 0
+        return items
 
 
 class Seat:
@@ -15,24 +59,25 @@ class Seat:
 
     Attributes:
         source: Address of the peer, as :func:`~moothall.core.addresses.source_of` writes it.
+        network: By what the peer is counted and has its turn.
         is_proxy: Whether the peer is a trusted proxy, so that its requests are another's.
     """
 
-    __slots__ = ("_admission", "_network", "is_proxy", "source")
+    __slots__ = ("_admission", "is_proxy", "network", "source")
 
     def __init__(
         self, admission: "Admission", network: str, source: str, *, is_proxy: bool
     ) -> None:
         """Belong to a network of ``admission``."""
         self._admission: Admission | None = admission
-        self._network = network
+        self.network = network
         self.source = source
         self.is_proxy = is_proxy
 
     def release(self) -> None:
         """Give the seat back; a second time is nothing."""
         if self._admission is not None:
-            self._admission.leave(self._network)
+            self._admission.leave(self.network)
             self._admission = None
 
 

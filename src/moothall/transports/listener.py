@@ -2,8 +2,10 @@
 
 The loop's own servers accept without limit and count nobody; a client that is turned away
 has had its TLS handshake by then. Here a seat comes before the handshake, the handshake has
-its time, and what a connection is begins only after it. A door gives a protocol for each
-seat and keeps the rest: its connections, and how they end when the house closes.
+its time, and what a connection is begins only after it. Handshakes that are ready together
+would run back to back and keep everybody else waiting, so they begin one at a time, at a steady
+pace, and the sources take turns. A door gives a protocol for each seat and keeps the rest: its
+connections, and how they end when the house closes.
 """
 
 import asyncio
@@ -18,14 +20,16 @@ from dataclasses import dataclass, fields
 from moothall.core.addresses import source_of
 from moothall.core.errors import ConfigurationError
 from moothall.core.units import SECOND_MS
-from moothall.transports.admission import Admission, Seat
+from moothall.transports.admission import Admission, Seat, Turns
 from moothall.transports.proxies import Networks
 
-ACCEPT_TOGETHER_MAX = 64
+ACCEPT_TOGETHER_MAX = 8
 """Connections accepted before other work has its turn."""
 UNREACHABLE_TIMEOUT_MS = 30_000
 """How long what was sent may be without any sign from the client's machine (RFC 5482): a
 heartbeat into a connection whose other side is gone ends it."""
+REFUSED_PAUSE_S = 0.002
+"""Rest after a connection that was turned away."""
 ACCEPT_PAUSE_S = 1.0
 """Rest after the system had no more descriptors."""
 
@@ -40,7 +44,9 @@ class ListenerBounds:
         connections_max: Open connections, counted before the TLS handshake.
         connections_per_source_max: The same for one source: an IPv4 address, or a /64 network
             of IPv6, because one client has a whole one. Trusted proxies are not held to it.
-        handshake_timeout_ms: TLS handshake, from the accepted connection to its end.
+        handshake_timeout_ms: TLS handshake, from its turn to its end.
+        handshakes_per_second_max: TLS handshakes that begin in a second, evenly spread; more
+            wait, and the sources that wait take turns. Who comes after a pause begins at once.
         write_timeout_ms: How long TLS may take to close a connection.
         backlog_max: Connections that the system holds until they are accepted.
     """
@@ -48,6 +54,7 @@ class ListenerBounds:
     connections_max: int = 10_000
     connections_per_source_max: int = 256
     handshake_timeout_ms: int = 10 * SECOND_MS
+    handshakes_per_second_max: int = 100
     write_timeout_ms: int = 30 * SECOND_MS
     backlog_max: int = 2_048
 
@@ -104,6 +111,9 @@ class Listener:
         )
         self._listeners: list[socket.socket] = []
         self._opening: set[asyncio.Task[None]] = set()
+        self._turns: Turns[tuple[socket.socket, Seat]] = Turns()
+        self._next_turn_at = 0.0
+        self._turn_timer: asyncio.TimerHandle | None = None
 
     @property
     def port(self) -> int:
@@ -112,7 +122,7 @@ class Listener:
 
     @property
     def connections(self) -> int:
-        """Open connections, those in a handshake included."""
+        """Open connections, those in a handshake or waiting for it included."""
         return self._admission.connections
 
     async def start(self) -> None:
@@ -129,12 +139,18 @@ class Listener:
             loop.add_reader(listener.fileno(), self._accept, listener)
 
     async def close_listeners(self) -> None:
-        """Accept nothing more, and end handshakes; open connections are the door's to end."""
+        """Accept nothing more, end handshakes and who waits; the door ends open connections."""
         loop = asyncio.get_running_loop()
         for listener in self._listeners:
             loop.remove_reader(listener.fileno())
             listener.close()
         self._listeners = []
+        if self._turn_timer is not None:
+            self._turn_timer.cancel()
+            self._turn_timer = None
+        for connection, seat in self._turns.drain():
+            connection.close()
+            seat.release()
         # A task that never began would not give its seat back.
         await asyncio.sleep(0)
         for task in self._opening:
@@ -198,27 +214,64 @@ class Listener:
                 return
             except OSError as error:
                 _log.warning("cannot accept connections: %s", error.strerror)
-                loop.remove_reader(listener.fileno())
-                loop.call_later(ACCEPT_PAUSE_S, self._accept_again, listener)
+                self._rest(listener, ACCEPT_PAUSE_S)
                 return
             seat = self._admission.admit(source_of(address[0]))
             if seat is None:
+                # Turning away costs something too, and who is turned away may try for ever.
                 connection.close()
-                continue
+                self._rest(listener, REFUSED_PAUSE_S)
+                return
             connection.setblocking(False)  # noqa: FBT003 - the standard library's way
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
                 connection.setsockopt(
                     socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREACHABLE_TIMEOUT_MS
                 )
-            task = loop.create_task(self._open(connection, seat))
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+            if self._context is None:
+                self._begin(connection, seat)
+            else:
+                self._wait_for_turn(connection, seat)
+
+    def _rest(self, listener: socket.socket, pause_s: float) -> None:
+        """Accept nothing for a while; the system keeps who comes meanwhile."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listener.fileno())
+        loop.call_later(pause_s, self._accept_again, listener)
 
     def _accept_again(self, listener: socket.socket) -> None:
         if listener in self._listeners:
             loop = asyncio.get_running_loop()
             loop.add_reader(listener.fileno(), self._accept, listener)
+
+    def _wait_for_turn(self, connection: socket.socket, seat: Seat) -> None:
+        """Begin at once after a pause, or when those before had their turns."""
+        self._turns.add(seat.network, (connection, seat))
+        if self._turn_timer is not None:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._next_turn_at:
+            self._take_turn()
+        else:
+            self._turn_timer = loop.call_at(self._next_turn_at, self._take_turn)
+
+    def _take_turn(self) -> None:
+        """Begin one handshake; the timer runs on only while somebody waits."""
+        self._turn_timer = None
+        if (turn := self._turns.take()) is None:
+            return
+        loop = asyncio.get_running_loop()
+        # From now and not from when it was due: a late turn must not bring the next one nearer.
+        self._next_turn_at = loop.time() + 1 / self._bounds.handshakes_per_second_max
+        if self._turns:
+            self._turn_timer = loop.call_at(self._next_turn_at, self._take_turn)
+        self._begin(*turn)
+
+    def _begin(self, connection: socket.socket, seat: Seat) -> None:
+        """Open a connection in a task of its own."""
+        task = asyncio.get_running_loop().create_task(self._open(connection, seat))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
 
     async def _open(self, connection: socket.socket, seat: Seat) -> None:
         """Do the handshake and hand the connection over; a failed one gives its seat back."""

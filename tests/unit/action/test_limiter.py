@@ -105,3 +105,23 @@ def test_what_is_whole_again_is_forgotten_first() -> None:
 def test_a_rate_that_allows_nothing_is_a_mistake(calls: int, window_ms: int) -> None:
     with pytest.raises(DeclarationError, match="must be at least 1"):
         PerActor(calls=calls, window_ms=window_ms)
+
+
+@pytest.mark.requirement("R35")
+def test_what_comes_at_once_gets_one_place_after_the_other() -> None:
+    clock = ManualClock()
+    limiter, rate = Limiter(clock), Rate(calls=1_000, window_ms=1_000)
+
+    def reserve() -> float:
+        return limiter.reserve("ada", rate, burst_seconds=0.003, delay_seconds_max=0.01)
+
+    assert [round(reserve(), 6) for _ in range(6)] == [0, 0, 0, 0.001, 0.002, 0.003]
+    for _ in range(7):
+        reserve()
+    with pytest.raises(RateLimitedError) as refused:
+        reserve()
+    assert refused.value.details["retry_after_ms"] == 1
+    clock.advance(1)
+    assert round(reserve(), 6) == 0.01, "what was refused has used nothing"
+    clock.advance(1_000)
+    assert reserve() == 0

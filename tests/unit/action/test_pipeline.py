@@ -302,6 +302,18 @@ async def test_a_step_that_raises_is_undone(hall: OpenHall, ada: Visitor) -> Non
 
 
 @pytest.mark.requirement("R35")
+async def test_a_call_that_was_admitted_is_charged_once(hall: OpenHall) -> None:
+    known, rate = hall.hall.pipeline, PerSource(calls=3, window_ms=300)
+    pipeline = Pipeline(known._house, known._verifier, source_rate=rate)
+    delays = [pipeline.admit("192.0.2.9") for _ in range(3)]
+    assert [round(delay, 3) for delay in delays] == [0.08, 0.18, 0.28]
+    admitted = Call("hall.ping", b"", "192.0.2.9", is_admitted=True)
+    assert [name_of(await pipeline.answer(admitted)) for _ in range(5)] == ["done"] * 5
+    other = Call("hall.ping", b"", "192.0.2.9")
+    assert name_of(await pipeline.answer(other)) == "rate_limited"
+
+
+@pytest.mark.requirement("R35")
 async def test_an_ipv6_client_is_counted_by_its_network(hall: OpenHall) -> None:
     pipeline = make_pipeline(hall, 3)
     sources = [f"2001:db8:0:9::{number}" for number in range(4)]

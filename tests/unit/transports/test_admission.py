@@ -1,7 +1,11 @@
+from collections import Counter
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from moothall.core.addresses import network_of, source_of
-from moothall.transports.admission import Admission
+from moothall.transports.admission import Admission, Turns
 from moothall.transports.proxies import read_networks
 
 
@@ -74,3 +78,60 @@ async def test_where_only_proxies_may_enter_nobody_else_does() -> None:
     assert admission.admit("192.0.2.1") is not None
     assert admission.admit("192.0.2.2") is None
     assert admission.admit("127.0.0.1") is None
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c", "d", None]), max_size=60))
+def test_every_item_has_its_turn_once_and_no_source_two_while_another_waits(
+    steps: list[str | None],
+) -> None:
+    """A step adds an item of a source, or takes one; what is left is taken in the end."""
+    turns: Turns[tuple[str, int]] = Turns()
+    waiting: list[tuple[str, int]] = []
+    taken: list[tuple[str, int]] = []
+    passed_over: Counter[tuple[str, str]] = Counter()
+
+    def take() -> None:
+        item = turns.take()
+        assert item is not None
+        source = item[0]
+        assert item == next(one for one in waiting if one[0] == source), "not the oldest"
+        waiting.remove(item)
+        taken.append(item)
+        for other in {one[0] for one in waiting} - {source}:
+            passed_over[other, source] += 1
+            assert passed_over[other, source] <= 1, "two turns while another source waits"
+        for pair in [pair for pair in passed_over if pair[0] == source]:
+            del passed_over[pair]
+
+    for number, source in enumerate(steps):
+        if source is not None:
+            turns.add(source, (source, number))
+            waiting.append((source, number))
+        elif waiting:
+            take()
+        assert len(turns) == len(waiting)
+    while waiting:
+        take()
+    assert turns.take() is None
+    assert sorted(taken) == sorted(
+        (source, number) for number, source in enumerate(steps) if source is not None
+    )
+
+
+def test_a_crowd_delays_another_source_by_one_turn() -> None:
+    turns: Turns[str] = Turns()
+    for number in range(256):
+        turns.add("crowd", f"crowd {number}")
+    assert turns.take() == "crowd 0"
+    turns.add("other", "other")
+    assert [turns.take(), turns.take(), turns.take()] == ["crowd 1", "other", "crowd 2"]
+
+
+def test_who_is_drained_waits_no_more() -> None:
+    turns: Turns[int] = Turns()
+    for number in range(6):
+        turns.add(f"source {number % 2}", number)
+    assert sorted(turns.drain()) == list(range(6))
+    assert len(turns) == 0
+    assert turns.take() is None
+    assert turns.drain() == []

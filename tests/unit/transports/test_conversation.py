@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
+from math import inf
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from structlog.testing import capture_logs
 from moothall.action.call import Call, Reply
 from moothall.action.connections import CloseReason, ConnectionBounds, Connections
 from moothall.action.push import Push
-from moothall.core.errors import UnknownActionError
+from moothall.core.errors import RateLimitedError, UnknownActionError
 from moothall.testing import ManualClock
 from moothall.transports.backend import Backend
 from moothall.transports.jsonrpc import (
@@ -123,6 +124,9 @@ class Scene:
         self.connections = Connections(self.clock, ConnectionBounds(queued_bytes_max=QUEUED_MAX))
         self.calls = Calls()
         self.wire = MemoryWire()
+        self.budget: float = inf
+        self.later: float = 0
+        """So many of the budget may begin only after a moment."""
         numbers = count(1)
         backend = Backend(
             answer,
@@ -130,6 +134,7 @@ class Scene:
             self.clock,
             cursor_of=lambda number: f"epoch.{number}",
             make_request_id=lambda: f"door{next(numbers)}",
+            admit=self.admit,
         )
         self.conversation = self.wire.conversation = Conversation(
             backend,
@@ -140,6 +145,14 @@ class Scene:
             bounds=ConversationBounds(**bounds),
         )
         self.connection = self.conversation.connection
+
+    def admit(self, source: str) -> float:
+        """Charge the budget of the source; say when the call may begin, or that it is too far."""
+        assert source == "192.0.2.7"
+        if self.budget < 1:
+            raise RateLimitedError
+        self.budget -= 1
+        return 0.0 if self.budget >= self.later else 0.001
 
     def ask(self, asked_id: object, method: str, **members: object) -> None:
         told = {"jsonrpc": "2.0", "id": asked_id, "method": method} | members
@@ -244,6 +257,48 @@ async def test_only_so_many_calls_are_in_flight_and_what_was_read_waits() -> Non
         await turn()
         assert it.wire.is_listening
         assert it.conversation.in_flight == 63
+
+
+@pytest.mark.requirement("R35")
+async def test_a_source_that_calls_too_often_is_not_listened_to_for_a_while() -> None:
+    hall = Hall()
+    async with scene(hall.answer) as it:
+        it.budget, it.later = 5, 2
+        for asked_id in range(6):
+            it.ask(asked_id, f"now.n{asked_id}")
+            assert it.wire.is_listening == (asked_id < 3)
+        await turn()
+        assert list(hall.calls) == ["now.n0", "now.n1", "now.n2"]
+        async with asyncio.timeout(10):
+            while len(hall.calls) < 5:
+                await turn()
+        assert it.budget == 0, "each is charged once"
+        assert not it.wire.is_listening, "one waits for a place that is too far off"
+        it.budget, it.later = 10, 0
+        async with asyncio.timeout(10):
+            while len(hall.calls) < 6:
+                await turn()
+        await turn()
+        assert it.wire.is_listening
+        assert [told["id"] for told in it.wire.told] == [0, 1, 2, 3, 4, 5]
+        assert all(call.is_admitted for call in hall.calls.values())
+        assert it.budget == 9
+
+
+@pytest.mark.requirement("R35")
+async def test_who_is_not_listened_to_may_leave_and_be_ended() -> None:
+    for end in ("leave", "end"):
+        hall = Hall()
+        async with scene(hall.answer) as it:
+            it.budget = 0
+            it.ask(1, "now.a")
+            it.budget = 10
+            if end == "end":
+                it.connection.end(CloseReason.SESSION_ENDED)
+            else:
+                it.conversation.lost()
+            assert it.conversation._rest_timer is None, "nothing begins any more"
+            assert not hall.calls
 
 
 @pytest.mark.requirement("R32")

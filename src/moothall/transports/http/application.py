@@ -176,7 +176,15 @@ class HttpApplication:
             body = await self._read_rest(message, receive)
         # What came in chunks was not measured yet.
         check_body_size(len(body), self._body_size_bytes_max)
-        return Call(action, body, source, head.token, head.idempotency_key, head.deadline_ms)
+        return Call(
+            action,
+            body,
+            source,
+            head.token,
+            head.idempotency_key,
+            head.deadline_ms,
+            is_admitted=scope["state"].get("is_admitted", False),
+        )
 
     def _check_origin(self, scope: Mapping[str, Any], origin: str) -> None:
         host, is_tls = find_header(scope, b"host"), scope["scheme"] == "https"

@@ -26,6 +26,7 @@ from moothall.core.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
     Problem,
+    RateLimitedError,
 )
 from moothall.transports.admission import Seat
 from moothall.transports.http.bounds import HttpBounds
@@ -51,6 +52,13 @@ _FRAMING_BYTES_PER_BYTE = 8
 """``1\\r\\na\\r\\n`` is the worst honest case: five bytes of framing for one of content."""
 
 
+REFUSAL_SECONDS = 1.0
+"""How long a request waits for its refusal whose source has called for more than a second ahead."""
+
+
+_ADMITTED = {"is_proxy": False, "is_admitted": True}
+
+
 class RefusedError(Exception):
     """Raised inside a parser callback, to stop the parser at what is refused."""
 
@@ -65,17 +73,21 @@ class HttpConnection(HttpToolsProtocol):
         seat: Seat,
         bounds: HttpBounds,
         refuse: Callable[[ActionError], Answer],
+        admit: Callable[[str], float] | None,
         upgrades: Upgrades | None = None,
     ) -> None:
-        """Take the seat that was admitted; ``refuse`` makes answers to what is no request.
+        """Take the seat that was admitted.
 
-        Without ``upgrades`` there is no other protocol behind this door.
+        ``refuse`` makes answers to what is no request, ``admit`` charges a source for one
+        request and returns in how many seconds it may begin. Without ``upgrades`` there is no
+        other protocol behind this door.
         """
         about_peer = {"is_proxy": seat.is_proxy}
         super().__init__(config, state, about_peer, asyncio.get_running_loop())
         self._seat = seat
         self._bounds = bounds
         self._make_refusal = refuse
+        self._admit = admit
         self._upgrades = upgrades
         self._running: RequestResponseCycle | None = None
         # The request that is being read.
@@ -327,7 +339,31 @@ class HttpConnection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        delay = 0.0 if self._seat.is_proxy or self._admit is None else self._reserve(cycle)
+        if not delay:
+            super()._start_asgi_task(cycle, app)
+            return
+        # Who calls too often waits for their turn: a flood of refusals would cost nearly as
+        # much as answers, and a burst of answers would keep others waiting (R35).
+        self.flow.pause_reading()
+        self.loop.call_later(delay, self._start_late, cycle, app)
+
+    def _reserve(self, cycle: RequestResponseCycle) -> float:
+        """Charge the source for a request, and return in how many seconds it may begin.
+
+        Where no place is near enough it is looked at, and refused, after a while.
+        """
+        assert self._admit is not None
+        try:
+            delay = self._admit(self._seat.source)
+        except RateLimitedError:
+            return REFUSAL_SECONDS
+        cycle.scope["state"] = _ADMITTED
+        return delay
+
+    def _start_late(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
+        if not cycle.disconnected:
+            super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """Go on with the next request, the last words, the end, or a rest."""

@@ -46,6 +46,8 @@ class HttpDoor:
         insecure: Plain text: at loopback, or for trusted proxies and nobody else.
         open_socket: Opens what upgrades to ``websocket``; None where nothing does.
         feeds: What ``/v1/feeds`` needs of the house; None where there are none.
+        admit: Charges a source for one request and returns in how many seconds it may begin;
+            without it the pipeline charges.
         origins: Whose pages may call, from ``origins.read_origins``.
         trusted_proxies: Who may say for whom they call, from ``proxies.read_networks``.
         bounds: How much of anything there may be.
@@ -67,6 +69,7 @@ class HttpDoor:
         insecure: bool = False,
         open_socket: OpenUpgraded | None = None,
         feeds: FeedDoor | None = None,
+        admit: Callable[[str], float] | None = None,
         origins: Origins = frozenset(),
         trusted_proxies: Networks = (),
         bounds: HttpBounds | None = None,
@@ -82,6 +85,7 @@ class HttpDoor:
             trusted_proxies=trusted_proxies,
             feeds=feeds,
         )
+        self._admit = admit
         self._config = _make_config(self._application)
         self._upgrades: Upgrades | None = None
         if open_socket is not None:
@@ -153,6 +157,7 @@ class HttpDoor:
             seat,
             self._bounds,
             self._application.refuse,
+            self._admit,
             self._upgrades,
         )
 

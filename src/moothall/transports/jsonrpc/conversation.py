@@ -22,7 +22,12 @@ import structlog
 from moothall.action.call import Call, Reply
 from moothall.action.connections import MESSAGES, CloseReason
 from moothall.action.push import Push
-from moothall.core.errors import ActionError, DeadlineExceededError, InternalError
+from moothall.core.errors import (
+    ActionError,
+    DeadlineExceededError,
+    InternalError,
+    RateLimitedError,
+)
 from moothall.transports.backend import Backend
 from moothall.transports.jsonrpc.bounds import ConversationBounds
 from moothall.transports.jsonrpc.calls import CANCEL_SECONDS, Calls
@@ -40,6 +45,9 @@ from moothall.transports.jsonrpc.protocol import (
 
 _HOPELESS = frozenset({CloseReason.SLOW_READER, CloseReason.SILENT})
 """Reasons for which the end does not wait for calls in flight: nobody reads their replies."""
+
+REST_SECONDS = 0.25
+"""How long a connection is not listened to whose source has called for more than a second ahead."""
 
 _log = structlog.get_logger("moothall.jsonrpc")
 
@@ -94,6 +102,7 @@ class Conversation:
     """
 
     __slots__ = (
+        "_admit",
         "_answer",
         "_bad_frames",
         "_bounds",
@@ -109,12 +118,14 @@ class Conversation:
         "_in_flight_bytes",
         "_is_closed",
         "_is_deaf",
+        "_is_next_admitted",
         "_is_scheduled",
         "_is_stuck",
         "_loop",
         "_make_request_id",
         "_out",
         "_out_bytes",
+        "_rest_timer",
         "_waiters",
         "_waiting",
         "_waiting_bytes",
@@ -133,6 +144,7 @@ class Conversation:
         bounds: ConversationBounds,
     ) -> None:
         self._answer = backend.answer
+        self._admit = backend.admit
         self._connections = backend.connections
         self._wire = wire
         self._clock = backend.clock
@@ -145,9 +157,11 @@ class Conversation:
         # Calls: running or with a reply that waits; then those that were read too early.
         self._in_flight = 0
         self._in_flight_bytes = 0
-        self._waiting: deque[tuple[Asked, float]] = deque()
+        self._waiting: deque[tuple[bytes, float]] = deque()
         self._waiting_bytes = 0
         self._is_deaf = False
+        self._rest_timer: asyncio.TimerHandle | None = None
+        self._is_next_admitted = False
         # On the way out: what leaves with this turn of the loop, and replies that wait longer.
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -174,25 +188,21 @@ class Conversation:
         self.connection.heard_at = self._clock.monotonic()
 
     def receive(self, message: bytes | bytearray | memoryview) -> None:
-        """Take one whole frame; nothing of ``message`` is kept."""
+        """Take one whole frame."""
         self.heard()
         if self.connection.is_ending:
             return
-        try:
-            asked = read_request(message)
-        except FrameError as error:
-            self.refuse(error)
-            return
-        if self._is_full():
-            self._waiting.append((asked, self._clock.monotonic()))
+        is_early = self._waiting or self._rest_timer is not None or self._is_full()
+        if not is_early and not self._must_rest():
+            self._take(message, 0)
+        else:
+            # Not looked into yet: what cannot run now must cost next to nothing.
+            self._waiting.append((bytes(message), self._clock.monotonic()))
             self._waiting_bytes += len(message)
             if self._waiting_bytes > self._bounds.waiting_size_bytes_max:
                 self.connection.end(CloseReason.PROTOCOL_ERROR)
-        else:
-            self._start(asked, asked.deadline_ms)
-        if self._is_full() and not self._is_deaf:
-            self._is_deaf = True
-            self._wire.pause_reading()
+        if self._waiting or self._is_full():
+            self._stop_listening()
 
     def refuse(self, error: FrameError, *, is_last: bool = False) -> None:
         """Answer what is no request.
@@ -302,6 +312,18 @@ class Conversation:
             or self._in_flight_bytes >= bounds.calls_size_bytes_max
         )
 
+    def _take(self, message: bytes | bytearray | memoryview, waited_ms: int) -> None:
+        """Begin the call that a frame asks for, or refuse the frame."""
+        try:
+            asked = read_request(message)
+        except FrameError as error:
+            self.refuse(error)
+            return
+        deadline_ms = asked.deadline_ms
+        if deadline_ms is not None:
+            deadline_ms = max(1, deadline_ms - waited_ms)
+        self._start(asked, deadline_ms)
+
     def _start(self, asked: Asked, deadline_ms: int | None) -> None:
         """Begin a call."""
         self._in_flight += 1
@@ -315,6 +337,7 @@ class Conversation:
             asked.idempotency_key,
             deadline_ms,
             connection=connection,
+            is_admitted=True,
         )
         self._calls.start(self._run(asked.id, call))
 
@@ -360,17 +383,48 @@ class Conversation:
             if not self._in_flight:
                 self._close()
             return
-        while self._waiting and not self._is_full():
-            asked, came_at = self._waiting.popleft()
-            deadline_ms = asked.deadline_ms
-            if deadline_ms is not None:
-                waited_ms = int((self._clock.monotonic() - came_at) * 1_000)
-                deadline_ms = max(1, deadline_ms - waited_ms)
-            self._start(asked, deadline_ms)
-        if not self._waiting:
-            self._waiting_bytes = 0
-            if not self._is_full():
-                self._hear_again()
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        """Take frames that were read too early, as many as may run now; then listen again."""
+        while self._waiting and self._rest_timer is None:
+            if self._is_full() or self._must_rest():
+                return
+            message, came_at = self._waiting.popleft()
+            self._waiting_bytes -= len(message)
+            self._take(message, int((self._clock.monotonic() - came_at) * 1_000))
+        if not self._waiting and self._rest_timer is None and not self._is_full():
+            self._hear_again()
+
+    def _must_rest(self) -> bool:
+        """Charge the source for the next frame; rest if its time has not come yet (R35).
+
+        A flood is not refused call by call, which would cost nearly as much as answering it:
+        nothing more is read from it until the next one may begin.
+        """
+        if self._is_next_admitted:
+            self._is_next_admitted = False
+            return False
+        try:
+            delay = self._admit(self.connection.source)
+        except RateLimitedError:
+            delay = REST_SECONDS
+        else:
+            self._is_next_admitted = delay > 0.0
+        if not delay:
+            return False
+        self._rest_timer = self._loop.call_later(delay, self._on_rest_timer)
+        return True
+
+    def _on_rest_timer(self) -> None:
+        self._rest_timer = None
+        self.heard()  # it was not listened to meanwhile
+        self._start_waiting()
+
+    def _stop_listening(self) -> None:
+        if not self._is_deaf:
+            self._is_deaf = True
+            self._wire.pause_reading()
 
     def _release_held(self) -> None:
         """Let replies leave that waited, as long as the client reads or is told the end."""
@@ -378,6 +432,9 @@ class Conversation:
             self._leave(*self._held.popleft())
 
     def _drop_waiting(self) -> None:
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+            self._rest_timer = None
         self._waiting.clear()
         self._waiting_bytes = 0
 

@@ -46,6 +46,8 @@ CLOSE_CODES = {
 }
 """Any other reason is a policy of the house: 1008."""
 WRITE_BYTES = 65_536
+READ_BYTES = 4_096
+"""What is cut into frames before it is asked whether we still listen."""
 
 _BEAT = render_frame(PING, b"")
 
@@ -68,10 +70,10 @@ class WebSocketConnection(asyncio.Protocol):
     __slots__ = (
         "_conversation",
         "_door",
-        "_early",
         "_end_timer",
         "_fault",
         "_frames",
+        "_held",
         "_is_deaf",
         "_is_write_paused",
         "_key",
@@ -93,7 +95,7 @@ class WebSocketConnection(asyncio.Protocol):
         # Of the opening; let go of behind it.
         self._upgrade: Upgrade | None = upgrade
         self._key = key
-        self._early = b""
+        self._held = b""
         self._frames = Frames(
             message_size_bytes_max=door.bounds.message_size_bytes_max,
             fragments_max=door.bounds.fragments_max,
@@ -141,9 +143,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._stage = _Stage.OPEN
         self._upgrade = None
         self.transport.write(render_acceptance(self._key))
-        early, self._early = self._early, b""
-        if early:
-            self.data_received(early)
+        self._read_held()
 
     def _refuse(self, problem: Problem) -> None:
         """Answer the request in HTTP that there is no WebSocket, and close."""
@@ -151,7 +151,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._stage = _Stage.OVER
         self.transport.write(self._upgrade.render_refusal(problem))
         self._upgrade = None
-        self._early = b""
+        self._held = b""
         self._conversation.lost()
         self._linger()
 
@@ -159,10 +159,24 @@ class WebSocketConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Give whole messages to the conversation, and answer control frames."""
-        if self._stage is _Stage.OPENING:
+        if self._stage is _Stage.OPENING or self._held:
             # At most what had arrived before reading paused.
-            self._early += data
+            self._held += data
             return
+        self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        """Look into what came, a little at a time, for as long as we listen.
+
+        What a client sends faster than it may call is not even cut into frames (R35).
+        """
+        for start in range(0, len(data), READ_BYTES):
+            self._read_piece(data if len(data) <= READ_BYTES else data[start : start + READ_BYTES])
+            if self._is_deaf and start + READ_BYTES < len(data):
+                self._held = data[start + READ_BYTES :]
+                return
+
+    def _read_piece(self, data: bytes) -> None:
         if self._stage is _Stage.OVER:
             return
         items = self._frames.receive(data)
@@ -215,6 +229,12 @@ class WebSocketConnection(asyncio.Protocol):
     def shutdown(self) -> None:
         """Tell the client that the hall stops, and close."""
         self._conversation.connection.end(CloseReason.SHUTDOWN)
+
+    def _read_held(self) -> None:
+        """Look into what came while we did not listen."""
+        held, self._held = self._held, b""
+        if held:
+            self._read(held)
 
     # --- frames -------------------------------------------------------------------------------
 
@@ -319,6 +339,10 @@ class WebSocketConnection(asyncio.Protocol):
         self._is_deaf = False
         if self._message_timer is not None:
             self._watch_message(is_another=True)
+        if self._stage is not _Stage.OPENING:
+            self._read_held()
+        if self._is_deaf:
+            return
         if not self.transport.is_closing():
             self.transport.resume_reading()
 

@@ -1,0 +1,55 @@
+"""Requests of a source that calls too often: one after the other, and refused late."""
+
+import asyncio
+
+import pytest
+
+from moothall.action.call import Call, Reply
+from moothall.core.errors import RateLimitedError
+from tests.conformance.http_wire import connect, on_both_loops, open_door, post
+
+
+class Source:
+    """A budget: ``delays`` one after the other, then none."""
+
+    def __init__(self, *delays: float) -> None:
+        self.delays = list(delays)
+        self.calls: list[Call] = []
+
+    def admit(self, source: str) -> float:
+        assert source == "127.0.0.1"
+        if not self.delays:
+            raise RateLimitedError
+        return self.delays.pop(0)
+
+    async def answer(self, call: Call) -> Reply:
+        self.calls.append(call)
+        if not call.is_admitted:
+            return Reply("r", problem=RateLimitedError(retry_after_ms=5).problem("r"))
+        return Reply("r", b"{}")
+
+
+@on_both_loops
+@pytest.mark.requirement("R35")
+async def test_who_calls_too_often_waits_and_is_then_refused() -> None:
+    loop, source = asyncio.get_running_loop(), Source(0.0, 0.05)
+    async with open_door(source.answer, admit=source.admit) as door, connect(door) as wire:
+        assert (await wire.ask(post())).status == 200
+        begin = loop.time()
+        assert (await wire.ask(post())).status == 200
+        assert loop.time() - begin >= 0.05
+        assert (await wire.ask(post())).status == 429
+        assert loop.time() - begin >= 1.0
+        assert [call.is_admitted for call in source.calls] == [True, True, False]
+
+
+@on_both_loops
+async def test_who_leaves_while_it_waits_is_not_served() -> None:
+    source = Source(0.05)
+    async with open_door(source.answer, admit=source.admit) as door:
+        async with connect(door) as wire:
+            wire.send(post())
+        async with asyncio.timeout(10):
+            while door.connections:
+                await asyncio.sleep(0.01)
+        assert not source.calls
