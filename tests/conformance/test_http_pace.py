@@ -41,15 +41,3 @@ async def test_who_calls_too_often_waits_and_is_then_refused() -> None:
         assert (await wire.ask(post())).status == 429
         assert loop.time() - begin >= 1.0
         assert [call.is_admitted for call in source.calls] == [True, True, False]
-
-
-@on_both_loops
-async def test_who_leaves_while_it_waits_is_not_served() -> None:
-    source = Source(0.05)
-    async with open_door(source.answer, admit=source.admit) as door:
-        async with connect(door) as wire:
-            wire.send(post())
-        async with asyncio.timeout(10):
-            while door.connections:
-                await asyncio.sleep(0.01)
-        assert not source.calls

@@ -206,7 +206,6 @@ class Listener:
 
     def _accept(self, listener: socket.socket) -> None:
         """Admit or turn away who waits."""
-        loop = asyncio.get_running_loop()
         for _ in range(ACCEPT_TOGETHER_MAX):
             try:
                 connection, address = listener.accept()

@@ -27,7 +27,7 @@ HASHES_WAITING_MAX = 64
 """Passwords that may wait for the pool: about a second of work on two cores."""
 
 
-NICENESS = 19
+NICENESS = 10
 """How far hashing stands back behind whoever else wants the processor (nice(2))."""
 
 
