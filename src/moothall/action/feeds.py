@@ -263,7 +263,7 @@ class FeedHub:
             return
         for members in (group.live, group.joining, group.catching):
             members.discard(subscription)
-        if not group.readers():
+        if not (group.live or group.joining or group.catching):
             del self._groups[subscription.key]
             for stream in group.streams:
                 self._by_stream[stream].discard(group)

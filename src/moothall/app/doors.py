@@ -96,11 +96,6 @@ class WebDoor:
         """Where it is, once started."""
         return f"{self._scheme}://{host_in_url(self._host)}:{self._door.port}"
 
-    @property
-    def port(self) -> int:
-        """The port it listens at, once started."""
-        return self._door.port
-
     async def start(self) -> None:
         """Listen."""
         await self._door.start()
