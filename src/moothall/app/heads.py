@@ -8,6 +8,7 @@ everything else (``chattr +a``).
 import asyncio
 import os
 from pathlib import Path
+from threading import Lock
 
 from moothall.app.keyfile import sync_folder
 from moothall.core.errors import ConfigurationError
@@ -31,10 +32,12 @@ class FileHeadLog:
             msg = f"audit.heads: there is no folder {path.parent}; make it, or name another one"
             raise ConfigurationError(msg)
         self._path = path
+        self._appending = Lock()
+        """While one thread extends the file, another may read its last byte before it is there."""
 
     async def append(self, line: str) -> None:
         """Add one line and return once it is durable."""
-        await asyncio.to_thread(self._append, line)
+        await asyncio.to_thread(self._append_alone, line)
 
     async def read(self, position: int, limit: int) -> tuple[list[str], int]:
         """Return lines and the position after them."""
@@ -43,6 +46,10 @@ class FileHeadLog:
     async def read_last(self, limit: int) -> list[str]:
         """Return the last lines."""
         return await asyncio.to_thread(self._read_last, limit)
+
+    def _append_alone(self, line: str) -> None:
+        with self._appending:
+            self._append(line)
 
     def _append(self, line: str) -> None:
         is_new = not self._path.exists()
