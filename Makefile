@@ -41,7 +41,7 @@ bench: .venv/.dev ## Measure beside the yardsticks. ARGS names what.
 constraints: .venv/.dev ## Renew constraints.txt. ARGS='--upgrade' takes the newest releases.
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header \
-	  --no-emit-index-url --no-emit-find-links --extra dev \
+	  --extra dev \
 	  --output-file constraints.txt $(ARGS) pyproject.toml
 
 clean: ## Remove .venv, caches and build results.

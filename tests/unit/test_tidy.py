@@ -62,7 +62,7 @@ FORBIDDEN_TEXTS = {
                 ("deb", "debian", "org"),
             )
         )
-        + "|--(?:extra-)?" + "index-url[ =]"
+        + "|--(?:extra-)?index" + "-url[ =]"
     ),
 }  # fmt: skip
 
@@ -372,7 +372,7 @@ SINS = {
     "registry": (
         check_text_travels,
         ROOT / "x.txt",
-        "--" + "index-url https://example.org",
+        "--index" + "-url https://example.org",
         "a registry's address",
     ),
     "fragment name": (check_fragment, ROOT / "changelog.d/Sign in.md", "Sign in.\n", "is called"),

@@ -82,12 +82,12 @@ class Subscription:
 
     __slots__ = (
         "_hub",
+        "_is_over",
         "_task",
         "connection",
         "feed",
         "floors",
         "is_behind",
-        "is_over",
         "is_paused",
         "key",
         "start",
@@ -104,7 +104,7 @@ class Subscription:
         """By stream: what was delivered from the rows, so that it is not delivered again."""
         self.is_behind = False
         """Whether something was published while it read a page."""
-        self.is_over = False
+        self._is_over = False
         self.is_paused = False
 
     def begin(self) -> None:
@@ -125,7 +125,7 @@ class Subscription:
 
     def has_ended(self) -> bool:
         """Tell whether it is over."""
-        return self.is_over
+        return self._is_over
 
     def pause(self) -> None:
         """Deliver nothing until :meth:`resume`; a second time is nothing."""
@@ -136,13 +136,13 @@ class Subscription:
 
     def resume(self) -> None:
         """Go on where it was when it paused."""
-        if self.is_paused and not self.is_over:
+        if self.is_paused and not self._is_over:
             self.is_paused = False
             self._hub.add(self)
 
     def cancel(self) -> None:
         """Follow no more; a second time is nothing."""
-        self.is_over = True
+        self._is_over = True
         self._stop()
         if self.connection.subscriptions.get(self.feed.name) is self:
             del self.connection.subscriptions[self.feed.name]

@@ -1,6 +1,6 @@
 """Login starts: whether a flood of them makes a hall grow (R12).
 
-``python -m bench.flood`` measures resident memory before and after, in three parts:
+``python -m bench.login_starts`` measures resident memory before and after, in three parts:
 
 - *door*: a hall with its ordinary limits is sent starts over its wire, from 16 addresses of
   loopback (127.x.y.z, so on Linux only), each with a name that was never sent before and that
@@ -179,7 +179,7 @@ def main() -> int:
     """Parse the arguments, run, and print; 1 if a part grew by more than it may."""
     summary, _, rest = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
-        prog="python -m bench.flood",
+        prog="python -m bench.login_starts",
         description=summary,
         epilog=rest,
         formatter_class=argparse.RawDescriptionHelpFormatter,
