@@ -9,16 +9,15 @@ from moothall.services.leaderboards.actions.boards import (
     list_boards,
 )
 from moothall.services.leaderboards.actions.entries import (
-    ImportEntries,
     SubmitScore,
     UnverifyEntry,
     VerifyEntry,
-    import_entries,
     list_waiting,
     submit_score,
     unverify_entry,
     verify_entry,
 )
+from moothall.services.leaderboards.actions.imports import ImportEntries, import_entries
 from moothall.services.leaderboards.actions.ranks import (
     GetRank,
     ListAround,
