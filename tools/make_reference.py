@@ -1,8 +1,8 @@
-"""Writes what the reference pages say of the code: actions, feeds, errors, settings.
+"""Writes what the reference pages say of the code: actions, commands, feeds, errors, settings.
 
     .venv/bin/python tools/make_reference.py
 
-``docs/reference/actions.md`` and ``feeds.md`` are made whole; in ``errors.md`` and
+``docs/reference/actions.md``, ``commands.md`` and ``feeds.md`` are made whole; in ``errors.md`` and
 ``settings.md`` only what stands between two marks is, and the text around it is for people to
 write. A test compares the pages with what this script would write, so a declaration cannot
 change behind their back.
@@ -16,6 +16,7 @@ import importlib.util
 import inspect
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -38,7 +39,13 @@ from moothall.core.errors import FRAMEWORK_ERRORS, ActionError
 from moothall.core.units import SAFE_INTEGER_MAX
 from moothall.transports.http.openapi import build_openapi
 
-REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:  # when it is run as a script
+    sys.path.insert(0, str(ROOT))
+
+from tools.command_reference import make_commands_page  # noqa: E402 - found by the lines above
+
+REFERENCE = ROOT / "docs" / "reference"
 
 INSTEAD = {
     "identity.close_session": "`moothall logout`",
@@ -73,6 +80,7 @@ def make_pages() -> dict[Path, str]:
     parts = {"codes": _codes(), "framework": _errors(FRAMEWORK_ERRORS), "rooms": _rooms(catalog)}
     return {
         REFERENCE / "actions.md": _actions(catalog),
+        REFERENCE / "commands.md": make_commands_page(catalog),
         REFERENCE / "feeds.md": _feeds(catalog),
         errors: _put(errors.read_text("utf-8"), parts),
         settings: _put(

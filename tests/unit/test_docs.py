@@ -26,6 +26,7 @@ from moothall.core.errors import FRAMEWORK_ERRORS
 from moothall.core.units import KIBIBYTE, MEBIBYTE, SECOND_MS
 from moothall.transports.http.bounds import HttpBounds
 from tests.unit.test_tidy import check_text_travels
+from tools.command_reference import list_commands
 from tools.make_reference import make_pages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,13 +172,27 @@ def test_readers_of_documents_read() -> None:
 # --- the reference --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["actions.md", "errors.md", "feeds.md", "settings.md"])
+@pytest.mark.parametrize(
+    "name", ["actions.md", "commands.md", "errors.md", "feeds.md", "settings.md"]
+)
 def test_reference_is_current(name: str) -> None:
     path = DOCS / "reference" / name
     expected = make_pages()[path]
     assert path.read_text("utf-8") == expected, (
         f"{name} is not what the code declares; run: .venv/bin/python tools/make_reference.py"
     )
+
+
+@pytest.mark.requirement("R110")
+def test_every_command_is_documented() -> None:
+    page = DOCS / "reference" / "commands.md"
+    told = re.findall(r"^## ([a-z].*)$", page.read_text("utf-8"), re.MULTILINE)
+    known = list_commands(Catalog(find_rooms((), ())))
+    assert told == known
+    assert {"board create", "entry import", "serve", "server add", "login"} <= set(known)
+    for words in known:
+        _, _, text = section(page, f"## {words}").partition("\n\n")
+        assert re.match(r"[A-Z]", text), f"{words}: nothing says what it does"
 
 
 def test_every_setting_is_documented() -> None:
