@@ -28,6 +28,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import apsw
 
 import moothall.services
+from moothall.action.migrations import read_migrations
 from moothall.ports.database import Row, Transaction
 from moothall.services.leaderboards.store.ranks import Position, Ranks
 
@@ -44,7 +45,7 @@ PAGE_SIZE_BYTES = 4096
 ONE_LEVEL = 1 << 40
 """So many buckets in a group that there is only one group."""
 
-MIGRATION = "leaderboards/migrations/0002_rank.sqlite.sql"
+MIGRATIONS = Path(moothall.services.__path__[0], "leaderboards", "migrations")
 
 
 @cache
@@ -349,7 +350,7 @@ class Radix(Plain):
 class Counted:
     """The structure of the leaderboards, with one level (no groups) or two."""
 
-    ddl = (Path(moothall.services.__path__[0]) / MIGRATION).read_text(encoding="utf-8")
+    ddl = "".join(step.sql for step in read_migrations("leaderboards", MIGRATIONS, "sqlite"))
 
     def __init__(self, rows_max: int, buckets_max: int) -> None:
         one_level = buckets_max == ONE_LEVEL

@@ -23,6 +23,8 @@ from moothall.transports.tls import ServerTls, ensure_certificate
 
 OPENAPI = b'{"openapi":"3.1.0"}'
 JWKS = b'{"keys":[]}'
+DESCRIPTION = b'{"issuer":"https://hall.test"}'
+DOCUMENTS = ("/openapi.json", "/.well-known/jwks.json", "/.well-known/moothall", "/healthz")
 REFUSAL_ID = "request-of-the-door"
 
 
@@ -114,6 +116,7 @@ async def open_door(
         answer,
         openapi=lambda: OPENAPI,
         jwks=lambda: JWKS,
+        describe=lambda: DESCRIPTION,
         make_request_id=lambda: REFUSAL_ID,
         host=host,
         port=0,

@@ -7,6 +7,7 @@ import pytest
 from moothall.action.call import Call, Reply
 from moothall.core.errors import RateLimitedError
 from tests.conformance.http_wire import (
+    DOCUMENTS,
     OPENAPI,
     Answer,
     ask_both_ways,
@@ -28,7 +29,7 @@ ASKING = "Access-Control-Request-Method: POST"
 READABLE = {
     "vary": "Origin",
     "access-control-allow-origin": APP,
-    "access-control-expose-headers": "request-id, retry-after",
+    "access-control-expose-headers": "request-id, retry-after, etag, content-range",
 }
 
 
@@ -56,7 +57,7 @@ class Counting:
         return await echo(call)
 
 
-@pytest.mark.parametrize("path", ["/v1/hall.ping", "/v1/feeds/board/7", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/v1/hall.ping", "/v1/feeds/board/7", *DOCUMENTS])
 @on_both_loops
 async def test_a_browser_learns_what_a_listed_page_may_send(tmp_path: Path, path: str) -> None:
     tls = make_tls(tmp_path)
@@ -64,9 +65,9 @@ async def test_a_browser_learns_what_a_listed_page_may_send(tmp_path: Path, path
         answer = await ask_both_ways(door, tls, preflight(path))
         assert (answer.status, answer.body) == (204, b"")
         assert cors_of(answer) == READABLE | {
-            "access-control-allow-methods": "GET, HEAD, POST",
+            "access-control-allow-methods": "GET, HEAD, POST, PUT",
             "access-control-allow-headers": (
-                "authorization, content-type, idempotency-key, last-event-id, deadline-ms"
+                "authorization, content-type, idempotency-key, last-event-id, deadline-ms, range"
             ),
             "access-control-max-age": "7200",
         }
@@ -148,7 +149,7 @@ async def test_a_listed_page_reads_answers_and_problems(tmp_path: Path) -> None:
 async def test_documents_are_readable_for_listed_pages_only(tmp_path: Path) -> None:
     tls = make_tls(tmp_path)
     async with open_door(context=tls.server, origins=[APP]) as door:
-        for path in ("/openapi.json", "/.well-known/jwks.json", "/healthz"):
+        for path in DOCUMENTS:
             for _ in range(2):
                 listed = await ask_both_ways(door, tls, get(path, FROM_APP))
                 assert (listed.status, cors_of(listed)) == (200, READABLE)

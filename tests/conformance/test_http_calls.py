@@ -11,6 +11,7 @@ from moothall.action.call import Call, Reply
 from moothall.core.errors import RateLimitedError, UnauthenticatedError
 from moothall.transports.tls import ServerTls, ensure_certificate
 from tests.conformance.http_wire import (
+    DESCRIPTION,
     JWKS,
     OPENAPI,
     REFUSAL_ID,
@@ -115,6 +116,7 @@ async def test_documents() -> None:
     async with open_door() as door, connect(door) as wire:
         assert (await wire.ask(get("/healthz"))).json == {"status": "ok"}
         assert (await wire.ask(get("/.well-known/jwks.json"))).body == JWKS
+        assert (await wire.ask(get("/.well-known/moothall"))).body == DESCRIPTION
         answer = await wire.ask(get("/openapi.json"))
         assert answer.body == OPENAPI
         tag = answer.headers["etag"]

@@ -134,6 +134,7 @@ async def test_plain_text_beyond_loopback_without_proxies_is_refused() -> None:
         echo,
         openapi=bytes,
         jwks=bytes,
+        describe=bytes,
         make_request_id=str,
         host=ANYWHERE,
         port=0,

@@ -76,6 +76,7 @@ def door_at(host: str, port: int = 0, *, insecure: bool = True) -> HttpDoor:
         Slow().answer,
         openapi=bytes,
         jwks=bytes,
+        describe=bytes,
         make_request_id=str,
         host=host,
         port=port,

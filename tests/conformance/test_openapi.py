@@ -8,6 +8,7 @@ import httpx
 import pytest
 from openapi_spec_validator import validate
 
+from moothall import __version__
 from moothall.action.access import Signed
 from moothall.action.catalog import Catalog
 from moothall.action.declare import READ, WRITE, Action
@@ -15,10 +16,12 @@ from moothall.app.discovery import find_rooms
 from moothall.core.errors import FRAMEWORK_ERRORS, ActionError
 from tests.plays.conftest import RunningHall
 
-DOCUMENTS = {"/.well-known/jwks.json", "/healthz", "/openapi.json"}
+FILES = {"/v1/files/{sha256}"}
+DOCUMENTS = {"/.well-known/jwks.json", "/.well-known/moothall", "/healthz", "/openapi.json"}
 CATALOG = Catalog(find_rooms((), ()))
 PUBLIC_MEMBERS = {"alg", "crv", "key_ops", "kid", "kty", "use", "x"}
 SECRET_FIELDS = {
+    "assertion",
     "code",
     "invitation",
     "new_password",
@@ -92,9 +95,10 @@ def test_it_is_a_valid_document(document: Any) -> None:
 @pytest.mark.requirement("R41")
 def test_every_declared_action_is_there_and_nothing_else(document: Any) -> None:
     actions = {f"/v1/{name}" for name in CATALOG.actions}
-    assert set(document["paths"]) == actions | DOCUMENTS
+    assert set(document["paths"]) == actions | DOCUMENTS | FILES
     assert all(set(document["paths"][path]) == {"post"} for path in actions)
     assert all(set(document["paths"][path]) == {"get"} for path in DOCUMENTS)
+    assert all(set(document["paths"][path]) == {"get", "put", "parameters"} for path in FILES)
 
 
 @each_action
@@ -192,6 +196,22 @@ def test_the_hall_says_that_it_answers(door: httpx.Client) -> None:
     answer = door.get("/healthz")
     assert answer.status_code == 200
     assert isinstance(answer.json(), dict)
+
+
+@pytest.mark.requirement("R3")
+def test_anybody_learns_whose_tokens_the_hall_takes(door: httpx.Client) -> None:
+    answer = door.get("/.well-known/moothall")
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "max-age=60")
+    told = answer.json()
+    described = door.get("/openapi.json").json()["paths"]["/.well-known/moothall"]["get"]
+    schema = described["responses"]["200"]["content"]["application/json"]["schema"]
+    assert set(told) == set(schema["required"]) == set(schema["properties"])
+    assert told["issuer"] == told["audience"]
+    assert told["issuer"]
+    assert (told["is_issuer"], told["issuer_url"]) == (True, None)
+    assert told["rooms"] == sorted(CATALOG.rooms)
+    assert told["version"] == __version__
+    assert door.post("/.well-known/moothall").status_code == 405
 
 
 @pytest.mark.requirement("R2")

@@ -86,6 +86,7 @@ async def open_house(
         answer,
         openapi=lambda: b"{}",
         jwks=lambda: b"{}",
+        describe=lambda: b"{}",
         make_request_id=lambda: REFUSAL_ID,
         host="127.0.0.1",
         port=0,

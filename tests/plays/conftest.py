@@ -21,6 +21,8 @@ _STOP_TIMEOUT_S = 20
 def environment(**extra: str) -> dict[str, str]:
     """Return the environment of a child: without settings of whoever runs the tests."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MOOTHALL_")}
+    # No play may write into the keyring of whoever runs it.
+    kept["MOOTHALL_SECRETS"] = "file"
     return {**kept, "PYTHONUNBUFFERED": "1", "COLUMNS": "120", **extra}
 
 
@@ -56,6 +58,11 @@ class RunningHall:
         """Wait until it stops by itself, and return its exit status."""
         self._process.communicate(timeout=_STOP_TIMEOUT_S)
         return self._process.returncode
+
+    def kill(self) -> None:
+        """End it as a power cut would, without a word."""
+        self._process.kill()
+        self._process.communicate()
 
     def stop(self) -> None:
         if self._process.poll() is None:

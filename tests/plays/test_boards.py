@@ -103,3 +103,67 @@ async def test_ranks_of_every_counting_rule_survive_restarts(tmp_path: Path) -> 
         async with open_test_hall(tmp_path) as hall:
             assert [await ranking(hall, boss, rule) for rule in rules] == before
     assert before[0] != before[1] != before[2]
+
+
+@pytest.mark.requirement("R53")
+@pytest.mark.requirement("R56")
+@pytest.mark.requirement("R58")
+@pytest.mark.requirement("R60")
+async def test_dispute_about_a_score(tmp_path: Path) -> None:
+    async with open_test_hall(tmp_path) as hall:
+        boss = await hall.administrator("Organiser")
+        mod, ann, bob = [await hall.member(name) for name in ("Mod", "Ann", "Bob")]
+        board = {"name": "Darts", "direction": "descending", "default_level": "read"}
+        await hall.call("leaderboards.create_board", board, as_=boss)
+
+        async def set_level(who: Visitor, member: str, level: str) -> Any:
+            fields = {"board_id": "darts", "member": member, "level": level}
+            return await hall.call("leaderboards.set_level", fields, as_=who)
+
+        # The organiser appoints a moderator, who lets Ann and Bob play.
+        await set_level(boss, "mod", "moderate")
+        for member in ("ann", "bob"):
+            await set_level(mod, member, "write")
+        entry = await submit(hall, ann, "darts", 181)
+
+        # Bob sees nothing of it yet. The moderator asks, Ann answers; she follows her entries.
+        about = {"entry_id": entry.entry_id}
+        with pytest.raises(ProblemError):
+            await hall.call("leaderboards.get_entry", about, as_=bob)
+        phone = await hall.connect(ann)
+        await phone.call("feeds.subscribe", feed="own-entries")
+        await phone.until_live("own-entries")
+        for who, text in ((mod, "181 with three darts?"), (ann, "With four."), (mod, "Well.")):
+            hall.clock.advance(1)
+            fields = {**about, "text": text}
+            await hall.call("leaderboards.add_comment", fields, as_=who)
+        assert (await phone.next_event()).kind == "leaderboards.comment_added"
+        await hall.call("leaderboards.verify_entry", about, as_=mod)
+
+        # Now Bob reads all of it, and may not join in.
+        shown = await hall.call("leaderboards.get_entry", about, as_=bob)
+        assert (shown.name, shown.verified_by_name, shown.comments) == ("Ann", "Mod", 3)
+        talk = await hall.call("leaderboards.list_comments", about, as_=bob)
+        assert [one.name for one in talk.comments] == ["Mod", "Ann", "Mod"]
+        for action, fields in (
+            ("add_comment", {**about, "text": "Four!"}),
+            ("remove_entry", about),
+        ):
+            with pytest.raises(ProblemError) as refusal:
+                await hall.call(f"leaderboards.{action}", fields, as_=bob)
+            assert refusal.value.name == "not_submitter"
+
+    async with open_test_hall(tmp_path) as hall:
+        # Another day Ann thinks better of it; the moderator steps down with the organiser's help.
+        ann, bob, boss = [await hall.sign_in(name) for name in ("Ann", "Bob", "Organiser")]
+        await hall.call("leaderboards.remove_entry", about, as_=ann)
+        assert await ranking(hall, bob, "darts") == []
+        page = await hall.call("leaderboards.list_entries_of", {"member": "ann"}, as_=ann)
+        assert page.entries == []
+        fields = {"board_id": "darts", "member": "mod", "level": "none"}
+        await hall.call("leaderboards.set_level", fields, as_=boss)
+        levels = await hall.call("leaderboards.list_levels", {"board_id": "darts"}, as_=boss)
+        assert [(one.name, one.level, one.effective_level) for one in levels.levels] == [
+            ("Ann", "write", "write"),
+            ("Bob", "write", "write"),
+        ]

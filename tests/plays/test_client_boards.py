@@ -44,12 +44,19 @@ def test_small_history_imported_twice(administrator: Person, tmp_path: Path) -> 
     file.write_text(RECORDS)
     code, report = import_file(administrator, file, "Small {track}", "--dry-run")
     assert (code, report["imported"], report["rows"]) == (6, 0, 6)
+    told = [(one["board_id"], one["rows"], one["created"]) for one in rows_of(report, "boards")]
+    assert told == [("small-luigi-raceway", 3, True), ("small-wario-stadium", 1, True)]
+    assert "small-" not in administrator.does("board", "list")
     code, first = import_file(administrator, file, "Small {track}", "--refused", str(refused))
-    assert (code, first["imported"]) == (6, 4)
+    assert (code, first["imported"], first["known"]) == (6, 4, 0)
     code, second = import_file(administrator, file, "Small {track}")
-    assert (code, second["imported"]) == (6, 4)
+    assert (code, second["imported"], second["known"]) == (6, 0, 4)
     with refused.open(newline="") as rows:
-        assert [row["line"] for row in csv.DictReader(rows)] == ["6", "7"]
+        assert [row["import_line"] for row in csv.DictReader(rows)] == ["6", "7"]
+    # What was refused is mended and imported again, from the file of the refused.
+    refused.write_text(refused.read_text().replace(",Wario", "Booth,Wario").replace("fast", "249"))
+    code, mended = import_file(administrator, refused, "Small {track}")
+    assert (code, mended["imported"], mended["known"]) == (0, 2, 0)
     entries = json.loads(administrator.does("entry", "list", "small-luigi-raceway", "--json"))
     shown = [(one["place"], one["name"], one["score"]) for one in entries["standings"]]
     assert shown == [(1, "Salam", 128.99), (2, "Booth", 129.99), (3, "Salam", 132.99)]
@@ -136,10 +143,10 @@ def test_real_records(
     boss.does("administration", "claim", "--secret-stdin", stdin=f"{hall.secret}\n")
     template = "{track} {type} (shortcut {shortcut})"
     code, report = import_file(boss, file, template)
-    assert (code, report["imported"]) == (0, 2_504)
+    assert (code, report["imported"], report["known"]) == (0, 2_504, 0)
     assert len(rows_of(report, "boards")) == 56
     code, again = import_file(boss, file, template)
-    assert (code, again["imported"]) == (0, 2_504)
+    assert (code, again["imported"], again["known"]) == (0, 0, 2_504)
     board_id = "luigi-raceway-three-lap-shortcut-no"
     fields = json.dumps({"board_id": board_id, "limit": 200})
     listed = json.loads(boss.does("call", "leaderboards.list_entries", fields, "--json"))

@@ -6,16 +6,14 @@ import json
 import os
 import pty
 import select
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import msgspec
 import pytest
 
 from moothall.client import CertificateChangedError, Hall, SyncHall, Wallet
 from tests.plays.conftest import PASSWORD, PROGRAM, NewPerson, Person, RunningHall, StartHall
+from tests.plays.listener import Listener, find_pair
 
 
 @pytest.mark.requirement("R4")
@@ -53,38 +51,6 @@ def test_first_contact_shows_the_fingerprint(
     assert (shown["trust"], shown["fingerprint"]) == ("pinned", shared_hall.fingerprint)
 
 
-class Listener:
-    """Stands where the hall stood, with a key of its own, and notes what it is sent."""
-
-    def __init__(self, port: int, certificate: Path, key: Path) -> None:
-        code = (
-            "import asyncio, ssl, sys\n"
-            "async def note(reader, writer):\n"
-            "    print((await reader.read(65536)).hex(), flush=True)\n"
-            "    writer.close()\n"
-            "async def main():\n"
-            "    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n"
-            f"    context.load_cert_chain({str(certificate)!r}, {str(key)!r})\n"
-            f"    server = await asyncio.start_server(note, '127.0.0.1', {port}, ssl=context)\n"
-            "    print('ready', flush=True)\n"
-            "    await server.serve_forever()\n"
-            "asyncio.run(main())\n"
-        )
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "ready\n"
-
-    def end(self) -> str:
-        self._process.terminate()
-        said, _ = self._process.communicate(timeout=10)
-        return said
-
-
 @pytest.mark.requirement("R15")
 async def test_changed_certificate_is_refused_before_a_credential_is_sent(
     start_hall: StartHall, new_person: NewPerson
@@ -114,14 +80,6 @@ async def test_changed_certificate_is_refused_before_a_credential_is_sent(
     assert told["details"]["shown"] == other.fingerprint
     # Whatever reached it (nothing, or the empty connection that looks at it) holds no call.
     assert not [line for line in said.splitlines() if line]
-
-
-def find_pair(folder: Path) -> tuple[Path, Path]:
-    """Return certificate and key that a hall made for itself."""
-    pems = list((folder / "tls").iterdir())
-    certificate = next(one for one in pems if b"BEGIN CERTIFICATE" in one.read_bytes())
-    key = next(one for one in pems if b"PRIVATE KEY" in one.read_bytes())
-    return certificate, key
 
 
 def at_terminal(person: Person, *words: str, typed: list[str]) -> tuple[int, str]:

@@ -300,9 +300,12 @@ async def test_an_administrator_stops_the_hall_and_everybody_comes_back(
     person.meets(running)
     await asyncio.to_thread(person.does, "login", "boss", "--password-stdin", stdin=f"{PASSWORD}\n")
     async with follow(hall.place, ada) as hers:
-        imported = {"board_id": "kart", "entries": [ROW]}
-        for _ in range(5):
-            await does(hall.place, "leaderboards.import_entries", hall.boss, **imported)
+
+        def imported(at_ms: int) -> dict[str, Any]:
+            return {"board_id": "kart", "entries": [{**ROW, "submitted_at_ms": at_ms}]}
+
+        for at_ms in range(5):
+            await does(hall.place, "leaderboards.import_entries", hall.boss, **imported(at_ms))
         first, second, third = await hers.read_seqs(3)
         assert first == second == third
         await hers.socket.read()
@@ -321,8 +324,8 @@ async def test_an_administrator_stops_the_hall_and_everybody_comes_back(
     again = place_of(start_hall("stopped", port=running.port))
     assert again.web_port == running.port
     async with follow(again, ada, cursor) as hers:
-        await does(again, "leaderboards.import_entries", hall.boss, **imported)
-        await does(again, "leaderboards.import_entries", hall.boss, **imported)
+        for at_ms in (5, 6):
+            await does(again, "leaderboards.import_entries", hall.boss, **imported(at_ms))
         last = first[-1] + 2
         assert await read_seqs_of_all(hers, 2) == [[last + 1, last + 2]] * 3
     refused = await ask_https(again, Ask("identity.get_self", token=gone.token))

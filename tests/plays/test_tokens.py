@@ -173,7 +173,7 @@ def test_resource_servers_verify_offline_through_a_rotation_and_while_the_hall_i
     tmp_path: Path, start_hall: StartHall, new_person: NewPerson
 ) -> None:
     issuer, settings = "https://hall.example", tmp_path / "moothall.toml"
-    settings.write_text(f'issuer = "{issuer}"\n')
+    settings.write_text(f'public_url = "{issuer}"\n')
     hall = start_hall("hall", "--config", str(settings))
     boss, ann = new_person(), new_person()
     boss.joins(hall, "boss")

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from moothall.core.units import DAY_MS
 from moothall.testing import OpenHall, Visitor, open_test_hall
 
 FILE = Path(__file__).resolve().parents[3] / "shared" / "data" / "mk64_world_records.csv"
@@ -75,25 +76,64 @@ async def bring_in(hall: OpenHall, boss: Visitor, counting: str) -> dict[str, li
         board = {"name": name, "direction": "ascending", "counting": counting}
         made = await hall.call("leaderboards.create_board", board, as_=boss)
         boards[made.board_id] = records
-        for at in range(0, len(records), 100):
-            entries = [
-                {"submitter": one.player, "score": one.seconds, "submitted_at_ms": one.at_ms}
-                for one in records[at : at + 100]
-            ]
-            request = {"board_id": made.board_id, "entries": entries}
-            for _ in range(2):  # the second time is a repeated call
-                report = await hall.call(
-                    "leaderboards.import_entries", request, as_=boss, key=f"{name} {at}"
-                )
-                assert (report.imported, report.refused) == (len(entries), [])
-            hall.clock.advance(1)
+        assert await send(hall, boss, made.board_id, records) == (len(records), 0)
+        hall.clock.advance(1)
     return boards
+
+
+async def send(
+    hall: OpenHall, boss: Visitor, board_id: str, records: list[Record]
+) -> tuple[int, int]:
+    """Import records, a hundred a call, and return how many were new and how many known."""
+    imported = known = 0
+    for at in range(0, len(records), 100):
+        entries = [
+            {
+                "submitter": one.player,
+                "score": one.seconds,
+                "submitted_at_ms": one.at_ms,
+                "row": one.number,
+            }
+            for one in records[at : at + 100]
+        ]
+        request = {"board_id": board_id, "entries": entries}
+        report = await hall.call("leaderboards.import_entries", request, as_=boss)
+        assert report.refused == []
+        imported += report.imported
+        known += report.known
+    return imported, known
 
 
 def shown(ranking: Any) -> list[Expected]:
     return [
         Expected(row.place, row.name, row.score, row.submitted_at_ms) for row in ranking.standings
     ]
+
+
+@pytest.mark.requirement("R61")
+async def test_history_that_broke_off_is_completed_months_later_and_nothing_is_twice(
+    tmp_path: Path,
+) -> None:
+    async with open_test_hall(tmp_path) as hall:
+        boss = await hall.administrator("boss")
+        await hall.call(
+            "leaderboards.create_board",
+            {"name": "all", "direction": "ascending", "counting": "every"},
+            as_=boss,
+        )
+        records = [one for each in read_boards().values() for one in each]
+        assert len(records) == 2_504
+        assert await send(hall, boss, "all", records[:1_000]) == (1_000, 0)
+    async with open_test_hall(tmp_path) as hall:
+        hall.clock.advance(200 * DAY_MS)
+        boss = await hall.sign_in("boss")
+        # In another order, so that no call is the same as before.
+        for expected in ((1_504, 1_000), (0, 2_504)):
+            assert await send(hall, boss, "all", records[::-1]) == expected
+        request = {"board_id": "all"}
+        page = await hall.call("leaderboards.list_entries", request, as_=boss)
+        assert page.total == 2_504
+        assert [row.score for row in page.standings] == sorted(one.seconds for one in records)[:50]
 
 
 @pytest.fixture(params=["best", "every"])

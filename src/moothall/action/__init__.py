@@ -23,7 +23,7 @@ from moothall.action.jobs import job
 from moothall.action.limiter import PerActor, PerSource
 from moothall.action.model import Request, Result
 from moothall.action.page import next_cursor
-from moothall.action.service import EVERYONE, Resources, Role, RoomSettings, Service
+from moothall.action.service import EVERYONE, Follower, Resources, Role, RoomSettings, Service
 
 __all__ = [
     "EVERYONE",
@@ -35,6 +35,7 @@ __all__ = [
     "Context",
     "Effect",
     "Event",
+    "Follower",
     "Id",
     "Name",
     "PerActor",

@@ -8,11 +8,11 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import CodeType
-from typing import Any, get_args, get_origin, is_typeddict
+from typing import Any, TypeVar, get_args, get_origin, is_typeddict
 
 import msgspec
 
@@ -44,6 +44,57 @@ class Room:
     jobs: tuple[Job, ...] = ()
     personal: Personal | None = None
     feeds: tuple[Feed, ...] = ()
+
+    def shape(self, *, is_follower: bool) -> "Room":
+        """Return the room as it is served on a resource server, or on any other hall.
+
+        Raises:
+            DeclarationError: The name plate names something that the room does not have.
+        """
+        follower = self.service.follower
+        if follower is None:
+            return self
+        if not is_follower:
+            own = _named(self, "jobs_of_its_own", self.jobs, follower.jobs_of_its_own)
+            return replace(self, jobs=tuple(each for each in self.jobs if each not in own))
+        plate = replace(
+            self.service,
+            member_permissions=follower.member_permissions,
+            roles=follower.roles,
+        )
+        return replace(
+            self,
+            service=plate,
+            actions=_named(self, "actions", self.actions, follower.actions),
+            jobs=_named(self, "jobs", self.jobs, follower.jobs),
+            feeds=_named(self, "feeds", self.feeds, follower.feeds),
+        )
+
+
+T = TypeVar("T", Action[Any, Any], Job, Feed)
+
+
+def _named(room: Room, field: str, found: tuple[T, ...], names: tuple[str, ...]) -> tuple[T, ...]:
+    """Return those of a room's declarations that its ``Follower`` names.
+
+    Raises:
+        DeclarationError: One of the names is nobody's.
+    """
+    chosen = {_own_name(each): each for each in found}
+    for name in names:
+        if name not in chosen:
+            near = near_matches(name, chosen)
+            remedy = f"; did you mean {', '.join(near)}?" if near else ""
+            msg = f"room {room.name!r}: Follower({field}=...) names {name!r}, which is not there"
+            raise DeclarationError(msg + remedy)
+    return tuple(each for name, each in chosen.items() if name in names)
+
+
+def _own_name(declared: Action[Any, Any] | Job | Feed) -> str:
+    """Return a name as it stands in the room: of the function, or of the feed."""
+    if isinstance(declared, Feed):
+        return declared.template
+    return declared.name.partition(".")[2]
 
 
 class Catalog:

@@ -79,6 +79,11 @@ class Action(Generic[Q, R]):
             put(self, "path_of", compile_path(self.access.at, fields))
 
     @property
+    def has_fixed_path(self) -> bool:
+        """Whether the request alone tells the resource; otherwise the rows do."""
+        return isinstance(self.access, Public) or isinstance(self.access.at, str)
+
+    @property
     def summary(self) -> str:
         """The first line of the docstring."""
         return (inspect.getdoc(self.handler) or "").partition("\n")[0]

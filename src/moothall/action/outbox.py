@@ -5,25 +5,25 @@ order of the streams' names, so that two calls never wait for each other in a ci
 """
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 
 import msgspec
 
+from moothall.action.blocks import insert_returning
 from moothall.action.event import Event, kind_of
 from moothall.action.push import Push
 from moothall.ports.database import Transaction
 
 _encode = msgspec.json.encode
 
-_TAKE_NUMBER = """
-INSERT INTO action_stream (stream, last_seq) VALUES ($1, 1)
-ON CONFLICT (stream) DO UPDATE SET last_seq = action_stream.last_seq + 1
+_TAKE_NUMBERS = """
+INSERT INTO action_stream (stream, last_seq) VALUES ($1, $2)
+ON CONFLICT (stream) DO UPDATE SET last_seq = action_stream.last_seq + $2
 RETURNING last_seq
 """
 
-_INSERT = """
-INSERT INTO action_event (stream, seq, kind, at_ms, data) VALUES ($1, $2, $3, $4, $5)
-RETURNING cursor
-"""
+_INSERT = "INSERT INTO action_event (stream, seq, kind, at_ms, data) VALUES"
+_INSERT_TAIL = "RETURNING seq, cursor"
 
 
 class Outbox:
@@ -40,12 +40,18 @@ class Outbox:
         if len(events) > 1:
             events = sorted(events, key=lambda pair: pair[0])
         pushes: list[Push] = []
-        for stream, event in events:
-            taken = await tx.fetch_one(_TAKE_NUMBER, stream)
+        for stream, group in groupby(events, key=lambda pair: pair[0]):
+            told = [event for _, event in group]
+            taken = await tx.fetch_one(_TAKE_NUMBERS, stream, len(told))
             assert taken is not None
-            seq, kind, data = taken[0], kind_of(type(event)), _encode(event).decode()
-            row = await tx.fetch_one(_INSERT, stream, seq, kind, now_ms, data)
-            assert row is not None
-            pushes.append(Push(stream, seq, row[0], kind, now_ms, data))
+            rows = [
+                (stream, seq, kind_of(type(event)), now_ms, _encode(event).decode())
+                for seq, event in enumerate(told, start=taken[0] - len(told) + 1)
+            ]
+            cursors: dict[int, int] = dict(await insert_returning(tx, _INSERT, rows, _INSERT_TAIL))
+            pushes += [
+                Push(stream, seq, cursors[seq], kind, now_ms, data)
+                for _, seq, kind, _, data in rows
+            ]
         if pushes:
             tx.on_commit(lambda: self._publish(pushes))

@@ -7,7 +7,7 @@ so it does by hand.
 Whoever adds a table with a member's id to a room: add a holding to its ``personal.py``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +24,7 @@ ERASED_ROWS_MAX = 500
 """Rows that one step erases, so that neighbours need not wait long."""
 
 Fate = Literal["erase", "keep"]
+EraseRows = Callable[["Context", str], Awaitable[bool]]
 
 _AS = " AS "
 
@@ -132,6 +133,27 @@ async def erase_holdings(ctx: "Context", holdings: Sequence[Holding], member_id:
     for holding in holdings:
         if await holding.erase_rows(ctx, member_id):
             return False
+    return True
+
+
+async def erase_member(ctx: "Context", member_id: str, steps_max: int) -> bool:
+    """Let each room erase what may go of a removed member; True when nothing is left.
+
+    Args:
+        ctx: Of a FLOW or a job.
+        member_id: A tombstone.
+        steps_max: Stop after so many steps that found something.
+    """
+    for personal in ctx.personal_rooms().values():
+        erase_rows = personal.erase_rows
+
+        async def work(step: "Context", erase_rows: "EraseRows" = erase_rows) -> bool:
+            return await erase_rows(step, member_id)
+
+        while not await ctx.write(work, outcome=None):
+            steps_max -= 1
+            if not steps_max:
+                return False
     return True
 
 

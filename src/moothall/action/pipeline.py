@@ -3,7 +3,8 @@
 Reading :meth:`Pipeline._pass` and :meth:`Pipeline._deed` is reading the security of
 the house. The order of the steps is a promise (R23): find the action, limit of the
 source, form, who, limit of the member, resource, may they, remembered reply, the deed,
-commit. Raising rolls back, returning commits.
+commit. Raising rolls back, returning commits. On a resource server a member who is new there
+is written down after *limit of the member*, in a commit of its own.
 
 Whoever edits this file: nothing here may depend on a door or on a room, and every
 step added is paid by every call.
@@ -31,12 +32,15 @@ from moothall.core.errors import (
     DeadlineExceededError,
     InternalError,
     InvalidArgumentError,
+    PermissionDeniedError,
     Problem,
     UnauthenticatedError,
     UnknownActionError,
 )
 from moothall.core.ids import ENTROPY_BYTES
+from moothall.core.paths import ROOT
 from moothall.ports.activity import Activity
+from moothall.ports.arrivals import Arrivals
 from moothall.ports.audit import AuditRow
 from moothall.ports.database import Transaction
 
@@ -51,6 +55,9 @@ DELAY_SECONDS_MAX = 1.0
 
 FLOW_SECONDS_MAX = 30.0
 """How long a FLOW may take when the caller sets no deadline."""
+
+ARRIVAL = "action.arrive"
+"""Under which name the audit trail tells that a member came here first, or by a new name."""
 
 _encode = msgspec.json.encode
 _NOBODY = Claims("", "", 0, 0.0, "")
@@ -84,6 +91,7 @@ class Pipeline:
         self._limiter = Limiter(house.clock, scale=limits_scale)
         self._source_rate = source_rate
         self._activity = house.find_port(Activity)
+        self._arrivals = house.find_port(Arrivals)
         # A number per call under a random prefix per process: unique without randomness
         # per call, and it tells nothing but how many calls there were.
         self._request_prefix = house.entropy.random_bytes(ENTROPY_BYTES).hex()[:10]
@@ -133,6 +141,8 @@ class Pipeline:
         claims = self._authenticate(call, action)
         self._limit_actor(action, claims)
         self._check_key(call, action)
+        if self._arrivals is not None and claims.member_id:
+            await self._welcome(self._arrivals, call, claims, request_id)
         visit = Visit(call, action, request, claims, request_id)
         if action.effect is Effect.WRITE:
             reply = await self._write(visit)
@@ -164,6 +174,24 @@ class Pipeline:
         """Charge the member."""
         if not isinstance(action.limit, PerSource):
             self._limiter.spend((action.name, claims.member_id), action.limit)
+
+    async def _welcome(
+        self, arrivals: Arrivals, call: Call, claims: Claims, request_id: str
+    ) -> None:
+        """Write a member down who is new on this resource server, before their call's deed."""
+        member_id, name, expires_at_s = claims.member_id, claims.name, claims.expires_at
+        if arrivals.knows(member_id, name, expires_at_s):
+            return
+        now_ms = self._house.clock.now_ms()
+        row = AuditRow(
+            now_ms, member_id, ARRIVAL, f"member/{member_id}", "done", call.source, request_id
+        )
+
+        async def work(tx: Transaction) -> None:
+            if await arrivals.welcome(tx, member_id, name, expires_at_s, now_ms):
+                await self._house.audit.append(tx, row)
+
+        await self._house.database.write(work)
 
     @staticmethod
     def _check_key(call: Call, action: Action[Any, Any]) -> None:
@@ -216,8 +244,14 @@ class Pipeline:
     async def _deed(self, ctx: Context, visit: Visit) -> bytes:
         """Do what a WRITE asks for, inside its transaction."""
         house, action, tx = self._house, visit.action, ctx.tx
-        await house.authorize(ctx, visit.request)
-        key = visit.call.idempotency_key
+        key, refusal = visit.call.idempotency_key, None
+        try:
+            await house.authorize(ctx, visit.request)
+        except PermissionDeniedError as error:
+            # What an earlier call under this key removed cannot be found again; its reply can.
+            if key is None or ctx.path != ROOT or action.has_fixed_path:
+                raise
+            refusal = error
         if key is None:
             return await self._do(ctx, visit)
         scope = idempotency.Scope(ctx.actor, action.name, key)
@@ -226,6 +260,8 @@ class Pipeline:
         known = await idempotency.find_reply(tx, scope, digest, ctx.now_ms)
         if known is not None:
             return known
+        if refusal is not None:
+            raise refusal
         reply = await self._do(ctx, visit)
         kept = None if action.secret_reply else reply
         await idempotency.remember_reply(tx, scope, digest, kept, ctx.now_ms)

@@ -39,6 +39,29 @@ class Role:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Follower:
+    """What a room serves on a resource server, where another hall is the issuer (decision 0010).
+
+    A room without it is the same on both.
+
+    Attributes:
+        actions: Names of the functions that are served there, and no other.
+        jobs: Names of the jobs that run there, and no other.
+        jobs_of_its_own: Those of them that run nowhere else.
+        feeds: Names of the feeds that can be followed there.
+        member_permissions: What every signed-in member may do there.
+        roles: Roles that administrators can bind there.
+    """
+
+    actions: tuple[str, ...]
+    jobs: tuple[str, ...] = ()
+    jobs_of_its_own: tuple[str, ...] = ()
+    feeds: tuple[str, ...] = ()
+    member_permissions: tuple[str, ...] = ()
+    roles: tuple[Role, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """``SERVICE`` in a room's ``__init__``; a room that needs nothing may leave it out.
 
@@ -49,6 +72,7 @@ class Service:
         roles: Roles that administrators can bind.
         settings: Tables of ``moothall.toml`` by name; an action reads one by
             ``ctx.use(TheType)``, an adapter by ``resources.use(TheType)``.
+        follower: What is left of it on a resource server; None for all.
     """
 
     depends_on: tuple[str, ...] = ()
@@ -56,6 +80,7 @@ class Service:
     member_permissions: tuple[str, ...] = ()
     roles: tuple[Role, ...] = ()
     settings: Mapping[str, type[RoomSettings]] = field(default_factory=dict)
+    follower: Follower | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +95,10 @@ class Resources:
     entropy: Entropy
     sealing_key: bytes = field(repr=False)
     issuer: str
+    """Name under which this hall signs tokens; empty on a resource server."""
     audience: str
+    is_follower: bool = False
+    """Whether this is a resource server, which has its members from another hall."""
     services: Mapping[str, Service]
     settings: Mapping[type, RoomSettings] = field(default_factory=dict)
     senders: Mapping[str, Sender] = field(default_factory=dict)

@@ -9,11 +9,12 @@ written in the one canonical way, so that no bit of a token can be changed unnot
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import blake2b
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from joserfc import jwt
 from joserfc.errors import JoseError, UnsupportedAlgorithmError
+from joserfc.jwk import OKPKey
 from joserfc.jws import JWSRegistry
 
 from moothall.core.errors import UnauthenticatedError
@@ -27,7 +28,12 @@ SKEW_SECONDS = 60
 """How far the clocks of an issuer and a verifier may be apart."""
 
 TOKEN_LENGTH_MAX = 2_048
+NAME_LENGTH_MAX = 128
+"""Characters of a member's name that a token may carry; halls that make names allow fewer."""
 REMEMBERED_MAX = 16_384
+
+H = TypeVar("H", bound="Header")
+B = TypeVar("B", bound=msgspec.Struct)
 
 _ALGORITHM = "EdDSA"
 _ALGORITHMS = frozenset({_ALGORITHM, "Ed25519"})
@@ -47,6 +53,8 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
     """The same moment on the steady clock, so that no clock jump lengthens a token."""
     device: str
     """Id of the device that the session was opened on; the session's own where it has no label."""
+    name: str = ""
+    """The member's name, at most 128 characters, in a token for another audience; else empty."""
 
 
 class _OneAlgorithm(JWSRegistry):
@@ -67,9 +75,14 @@ class _OneAlgorithm(JWSRegistry):
 _REGISTRY = _OneAlgorithm(algorithms=[_ALGORITHM])
 
 
-class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What every signed token says of itself, and no more than that."""
+
     alg: str
     typ: str
+
+
+class _Header(Header, frozen=True, forbid_unknown_fields=True):
     kid: str
 
 
@@ -83,6 +96,8 @@ class _Body(msgspec.Struct, frozen=True):
     sid: str
     dev: str = ""
     """Id of the device, where the session has a label."""
+    name: Annotated[str, msgspec.Meta(max_length=NAME_LENGTH_MAX)] = ""
+    """Of the member, where the token is for another audience (OpenID Connect Core, 5.1)."""
     nbf: int = 0
     """Not before; this hall signs none, but who sends one means it (RFC 7519, 4.1.5)."""
 
@@ -98,10 +113,12 @@ def sign_token(  # noqa: PLR0913 - all but the keys stand in the token
     token_id: str,
     now_ms: int,
     device: str = "",
+    name: str = "",
 ) -> tuple[str, int]:
     """Return an access token and when it expires (UTC epoch milliseconds).
 
-    That is after :data:`LIFE_SECONDS`, or with its session if that ends sooner.
+    That is after :data:`LIFE_SECONDS`, or with its session if that ends sooner. ``name`` is
+    the member's, for an audience that knows nobody yet; empty, the token carries none.
     """
     key = keys.signing_key()
     issued = now_ms // 1_000
@@ -118,9 +135,9 @@ def sign_token(  # noqa: PLR0913 - all but the keys stand in the token
     }
     if device:
         claims["dev"] = device_id(member_id, device)
-    header = {"alg": _ALGORITHM, "typ": _TYPE, "kid": key.kid}
-    token = jwt.encode(header, claims, key, registry=_REGISTRY)
-    return token, expires * 1_000
+    if name:
+        claims["name"] = name
+    return sign_claims({"typ": _TYPE, "kid": key.kid}, claims, key), expires * 1_000
 
 
 def device_id(member_id: str, label: str) -> str:
@@ -179,16 +196,13 @@ class TokenVerifier:
 
     def _verify_afresh(self, token: str) -> Claims:
         """Verify form, key, signature and claims, in this order."""
-        header, body = _split(token)
-        if header.alg not in _ALGORITHMS or header.typ.lower() != _TYPE:
+        read = read_parts(token, _TYPE, _Header, _Body)
+        if read is None:
             raise _invalid()
+        header, body = read
         key = self._keys.verifying_key(header.kid)
-        if key is None:
+        if key is None or not is_signed_by(token, key):
             raise _invalid()
-        try:
-            jwt.decode(token, key, registry=_REGISTRY)
-        except (JoseError, ValueError):
-            raise _invalid() from None
         now = self._clock.now_ms() // 1_000
         is_ours = body.iss == self._issuer and body.aud == self._audience
         begins = max(body.iat, body.nbf)
@@ -196,7 +210,7 @@ class TokenVerifier:
             raise _invalid()
         life = min(body.exp - now, LIFE_SECONDS + SKEW_SECONDS)
         steady = self._clock.monotonic() + life
-        return Claims(body.sub, body.sid, body.exp, steady, body.dev or body.sid)
+        return Claims(body.sub, body.sid, body.exp, steady, body.dev or body.sid, body.name)
 
     def _remember(self, token: str, claims: Claims) -> None:
         """Keep ``claims``; the oldest go first when there are too many."""
@@ -207,19 +221,38 @@ class TokenVerifier:
         remembered[token] = claims
 
 
-def _split(token: str) -> tuple[_Header, _Body]:
-    """Return header and body of a token whose three parts are canonical base64url."""
+def sign_claims(header: dict[str, Any], claims: dict[str, Any], key: OKPKey) -> str:
+    """Return a token of these claims; ``header`` says its type, and by which key."""
+    return jwt.encode({"alg": _ALGORITHM, **header}, claims, key, registry=_REGISTRY)
+
+
+def read_parts(token: str, kind: str, header: type[H], body: type[B]) -> tuple[H, B] | None:
+    """Return header and body of a token of the type ``kind``, **not verified yet**.
+
+    None for every other text: its three parts are canonical base64url, no name stands
+    twice, the algorithm is the pinned one, and nothing is missing.
+    """
     parts = token.split(".") if len(token) <= TOKEN_LENGTH_MAX else []
     if len(parts) != 3:  # noqa: PLR2004 - compact serialisation, RFC 7515 section 7.1
-        raise _invalid()
+        return None
     try:
         raw = [_decode_part(part) for part in parts]
-        return (
-            msgspec.convert(_load_object(raw[0]), _Header),
-            msgspec.convert(_load_object(raw[1]), _Body),
-        )
+        head = msgspec.convert(_load_object(raw[0]), header)
+        claims = msgspec.convert(_load_object(raw[1]), body)
     except (ValueError, RecursionError, msgspec.MsgspecError):
-        raise _invalid() from None
+        return None
+    if head.alg not in _ALGORITHMS or head.typ.lower() != kind:
+        return None
+    return head, claims
+
+
+def is_signed_by(token: str, key: OKPKey) -> bool:
+    """Tell whether ``key`` signed a token that :func:`read_parts` has read."""
+    try:
+        jwt.decode(token, key, registry=_REGISTRY)
+    except (JoseError, ValueError):
+        return False
+    return True
 
 
 def _load_object(raw: bytes) -> Any:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from moothall.action.assertion import show_server_key
 from moothall.action.catalog import Catalog
 from moothall.action.connections import Connections
 from moothall.action.cursor import Cursors
@@ -27,8 +29,8 @@ from moothall.action.outbox import Outbox
 from moothall.action.pipeline import Pipeline
 from moothall.action.service import Resources, RoomSettings
 from moothall.action.token import TokenVerifier
-from moothall.app.config import Settings, read_hall_tables
-from moothall.app.discovery import find_rooms
+from moothall.app.config import Settings, check_resource_server, read_hall_tables
+from moothall.app.discovery import ALWAYS_SERVED, find_rooms
 from moothall.app.heads import HEADS_FILE, FileHeadLog
 from moothall.app.keyfile import load_sealing_key, sync_folder
 from moothall.app.world import SystemClock, SystemEntropy
@@ -39,10 +41,12 @@ from moothall.ports.authority import Authority
 from moothall.ports.clock import Clock
 from moothall.ports.database import Transaction
 from moothall.ports.entropy import Entropy
+from moothall.ports.issuer import Issuer
 from moothall.ports.keyring import KeyRing, SessionEnds, Sessions
 from moothall.ports.shutdown import Shutdown
 from moothall.senders import build_senders
 from moothall.services.access.model import AuditSettings
+from moothall.services.identity.store import following
 from moothall.storage.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
@@ -68,6 +72,13 @@ class Hall:
     catalog: Catalog
     keys: KeyRing
     issuer: str
+    """Whose tokens it takes (``iss``)."""
+    audience: str
+    """For whom they must be (``aud``)."""
+    issuer_url: str | None
+    """Where a resource server fetches keys; None on a hall that signs people in itself."""
+    server_key: str | None
+    """By which a resource server proves itself to its issuer; None elsewhere."""
     jobs: JobRunner
     lock: "TextIO"
 
@@ -78,6 +89,8 @@ class Hall:
     async def close(self) -> None:
         """Finish what was accepted, vouch for it, and close the database."""
         await self.jobs.stop()
+        if (issuer := self.house.find_port(Issuer)) is not None:
+            await issuer.close()
         await self._leave_head()
         await self.database.close()
         self.lock.close()
@@ -103,6 +116,7 @@ async def open_hall(
     on_sync_failure: Callable[[BaseException], None],
     on_claimed: Callable[[], None] = lambda: None,
     on_shutdown: Callable[[], None] = lambda: None,
+    issuer: Issuer | None = None,
 ) -> Hall:
     """Open the hall in the data folder, making it if there is none.
 
@@ -113,25 +127,30 @@ async def open_hall(
         on_sync_failure: Called when the disk can no longer be trusted.
         on_claimed: Called once the hall has its first administrator; must not raise.
         on_shutdown: Called when an administrator stops the hall; must not raise.
+        issuer: Instead of the one at the settings' address, in tests of resource servers.
 
     Raises:
         ConfigurationError: Something must be mended first.
     """
+    check_resource_server(settings)
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
-    catalog = Catalog(find_rooms(settings.rooms, map(Path, settings.functions)))
+    follows = settings.is_resource_server
+    catalog = _find_catalog(settings)
     tables = read_hall_tables(settings.tables, catalog.settings)
     folder = settings.data_path
     _make_folder(folder)
     async with AsyncExitStack() as opened:
         lock = opened.enter_context(_lock(folder))
         sealing_key = load_sealing_key(folder / KEY_FILE, entropy, database=folder / DATABASE_FILE)
-        issuer = settings.issuer or _name_of_hall(sealing_key)
+        name = "" if follows else settings.public_url or _name_of_hall(sealing_key)
+        audience = settings.audience if follows else name
         resources = Resources(
             clock=clock,
             entropy=entropy,
             sealing_key=sealing_key,
-            issuer=issuer,
-            audience=issuer,
+            issuer=name,
+            audience=audience,
+            is_follower=follows,
             services={name: room.service for name, room in catalog.rooms.items()},
             settings=tables,
             senders=build_senders(tables),
@@ -153,11 +172,14 @@ async def open_hall(
         audit = _port(ports, AuditLog)
         database = SqliteDatabase.open(folder / DATABASE_FILE, on_sync_failure=on_sync_failure)
         opened.push_async_callback(database.close)
-        rooms = [(name, room.migrations) for name, room in catalog.rooms.items()]
-        await migrate(database, clock, rooms, database.engine)
+        await _migrate(database, clock, catalog)
+        way = await _find_way(settings, resources, database, issuer)
+        if way.issuer is not None:
+            opened.push_async_callback(way.issuer.close)
+            ports[Issuer] = way.issuer
         await database.write(lambda tx: _load(tx, ports))
         hub = FeedHub(database, authority)
-        verifier = TokenVerifier(keys, sessions, clock, issuer=issuer, audience=issuer)
+        verifier = TokenVerifier(keys, sessions, clock, issuer=way.name, audience=audience)
         ports |= {FeedHub: hub, TokenVerifier: verifier}
         _port(ports, SessionEnds).listen(connections.end_session)
         connections.on_look = hub.check_all
@@ -166,9 +188,79 @@ async def open_hall(
         )
         pipeline = Pipeline(house, verifier, limits_scale=settings.limits_scale)
         opened.pop_all()  # all went well: what is open stays open
-        jobs = [job for room in catalog.rooms.values() for job in room.jobs]
-        runner = JobRunner(house, [*FRAMEWORK_JOBS, *jobs], SoleHolder())
-        return Hall(house, pipeline, database, catalog, keys, issuer, runner, lock)
+        return Hall(
+            house=house,
+            pipeline=pipeline,
+            database=database,
+            catalog=catalog,
+            keys=keys,
+            issuer=way.name,
+            audience=audience,
+            issuer_url=None if way.issuer is None else way.issuer.url,
+            server_key=way.server_key,
+            jobs=_make_runner(house),
+            lock=lock,
+        )
+
+
+def _find_catalog(settings: Settings) -> Catalog:
+    """Return the rooms that the settings choose, in the shape of this kind of hall."""
+    chosen = (*settings.rooms, *ALWAYS_SERVED) if settings.rooms else ()
+    own = map(Path, settings.functions)
+    return Catalog(find_rooms(chosen, own, is_follower=settings.is_resource_server))
+
+
+async def _migrate(database: SqliteDatabase, clock: Clock, catalog: Catalog) -> None:
+    """Bring the tables of all rooms up to this release."""
+    rooms = [(room.name, room.migrations) for room in catalog.rooms.values()]
+    await migrate(database, clock, rooms, database.engine)
+
+
+def _make_runner(house: House) -> JobRunner:
+    """Return what keeps the house."""
+    jobs = [job for room in house.catalog.rooms.values() for job in room.jobs]
+    return JobRunner(house, [*FRAMEWORK_JOBS, *jobs], SoleHolder())
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Whose tokens are taken, and on a resource server the way to whoever makes them."""
+
+    name: str
+    issuer: Issuer | None = None
+    server_key: str | None = None
+
+
+async def _find_way(
+    settings: Settings, resources: Resources, database: SqliteDatabase, issuer: Issuer | None
+) -> _Way:
+    """Return the way to the issuer, which a resource server must have reached once.
+
+    Raises:
+        ConfigurationError: It was never reached, or the folder belongs to the other kind of hall.
+    """
+    if not resources.is_follower:
+        known = await database.read(following.find_issuer)
+        if known is not None:
+            msg = (
+                f"data: this folder belongs to a resource server of {known.issuer}; give --issuer, "
+                "or name another folder"
+            )
+            raise ConfigurationError(msg)
+        return _Way(resources.issuer)
+    # A hall that signs people in itself needs none of this, and no HTTP client.
+    from moothall.app.issuer import IssuerClient, meet_issuer  # noqa: PLC0415
+
+    key = Ed25519PrivateKey.from_private_bytes(resources.derive_key("resource server"))
+    client = IssuerClient(settings, key, resources.clock, resources.entropy)
+    used = issuer or client
+    try:
+        name = await meet_issuer(database, used, resources.clock)
+    except BaseException:
+        await used.close()
+        raise
+    client.name(name)
+    return _Way(name, used, show_server_key(key.public_key().public_bytes_raw()))
 
 
 class StopByAction:

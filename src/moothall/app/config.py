@@ -7,6 +7,7 @@ misspelt bound is not silently no bound at all.
 """
 
 import os
+import re
 import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -27,10 +28,13 @@ from moothall.transports.settings import TABLES as TABLES_OF_DOORS
 PREFIX = "MOOTHALL_"
 
 # Names in the environment that are not settings of the hall.
-NOT_SETTINGS = frozenset({"MOOTHALL_CONFIG_DIR", "MOOTHALL_CONFIG"})
+NOT_SETTINGS = frozenset({"MOOTHALL_CONFIG_DIR", "MOOTHALL_CONFIG", "MOOTHALL_SECRETS"})
 
 TABLES: Mapping[str, type[RoomSettings]] = {**TABLES_OF_SENDERS, **TABLES_OF_DOORS}
 """The hall's own tables of settings, by their names."""
+
+ANY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - not bound here
+"""Addresses to listen on at which nobody is reached."""
 
 PORT_MAX = 65_535
 Port = Annotated[int, Meta(ge=0, le=PORT_MAX)]
@@ -59,9 +63,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     functions: tuple[str, ...] = ()
     """Folders of rooms of one's own."""
     rooms: tuple[str, ...] = ()
-    """Built-in rooms to serve; empty: all."""
+    """Built-in rooms to serve, and with them what they depend on, and ``access``, ``feeds`` and
+    ``hall``; none: all."""
     issuer: str = ""
-    """Name in the tokens (RFC 9068 ``iss`` and ``aud``); empty: one made from the hall's key."""
+    """Address of the identity server (``https://...``) whose tokens are taken: this is a resource
+    server then. Empty: this hall signs people in itself."""
+    issuer_fingerprint: str = ""
+    """Of the identity server's certificate (``sha256:...``); empty: an authority that this system
+    trusts must vouch for it."""
+    public_url: str = ""
+    """Where clients reach this hall. On an identity server the name in its tokens (RFC 9068
+    ``iss`` and ``aud``); empty: one made from the hall's key. On a resource server its audience;
+    empty: ``https://<host>:<port>``."""
     limits_scale: Annotated[float, Meta(ge=0.001, le=1_000_000_000)] = 1.0
     """Every rate limit is multiplied by this; for load tests."""
     connections_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
@@ -86,6 +99,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             msg = f"ndjson_port: there is no port after {PORT_MAX}; choose one"
             raise ConfigurationError(msg)
         return self.port + 1 if self.port else 0
+
+    @property
+    def is_resource_server(self) -> bool:
+        """Whether another hall signs people in."""
+        return bool(self.issuer)
+
+    @property
+    def audience(self) -> str:
+        """The name of a resource server: the origin (RFC 6454) at which clients reach it.
+
+        Raises:
+            ConfigurationError: It cannot be told, or is no origin.
+        """
+        if self.public_url:
+            return check_origin(self.public_url, insecure=self.insecure)
+        if not self.port or self.host in ANY_ADDRESS:
+            missing = "a port" if not self.port else "an address"
+            msg = (
+                f"public_url: a resource server needs a name that stays, and has not {missing} to "
+                "make it of; give --public-url https://..., where clients reach it"
+            )
+            raise ConfigurationError(msg)
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        url = f"{'http' if self.insecure else 'https'}://{host}:{self.port}"
+        return url.lower().removesuffix(":80" if self.insecure else ":443")
 
     @property
     def data_path(self) -> Path:
@@ -129,7 +167,7 @@ def read_settings(
     for assignment in assignments:
         _add_tables(tables, _read_assignment(assignment))
     flags = {name: value for name, value in flags.items() if value is not None}
-    given.append(("the command line", flags))
+    given.append(("the command line", _split_lists(flags)))
     found = {name: value for _, values in given for name, value in values.items()}
     found["tables"] = tables
     try:
@@ -254,13 +292,66 @@ def _known(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return dict(values)
 
 
-_NETWORKS = ("trusted_proxies", ",")
-"""There are colons in IPv6."""
+_SEPARATORS = {"functions": os.pathsep, "rooms": ",", "trusted_proxies": ","}
+"""Between the parts of a list: as between paths on this system, or commas."""
 
 
 def _split_lists(values: dict[str, Any]) -> dict[str, Any]:
-    """Lists in the environment are separated as paths are on this system; networks by commas."""
-    for name, separator in (("functions", os.pathsep), ("rooms", os.pathsep), _NETWORKS):
-        if name in values:
-            values[name] = [part for part in values[name].split(separator) if part]
+    """Split lists that are given as text, in the environment or as a flag."""
+    for name, separator in _SEPARATORS.items():
+        if isinstance(values.get(name), str):
+            values[name] = [part.strip() for part in values[name].split(separator) if part.strip()]
     return values
+
+
+def check_resource_server(settings: Settings) -> None:
+    """Refuse settings of a resource server that do not fit together.
+
+    Raises:
+        ConfigurationError: With the remedy.
+    """
+    if not settings.is_resource_server:
+        if settings.issuer_fingerprint:
+            msg = "issuer_fingerprint: it belongs to an issuer; give --issuer too"
+            raise ConfigurationError(msg)
+        return
+    if "identity" in settings.rooms:
+        msg = (
+            "rooms: a resource server leaves signing in to its issuer; leave out 'identity' (what "
+            "is needed of it comes along), or leave out --issuer"
+        )
+        raise ConfigurationError(msg)
+    if settings.issuer.lower().startswith("http://") and not settings.insecure:
+        msg = "issuer: keys are fetched by TLS only; give an address https://..."
+        raise ConfigurationError(msg)
+    if check_origin(settings.issuer, "issuer", insecure=settings.insecure) == settings.audience:
+        msg = "issuer: this is the resource server's own address; give the identity server's"
+        raise ConfigurationError(msg)
+    if settings.issuer_fingerprint and not _FINGERPRINT.fullmatch(settings.issuer_fingerprint):
+        msg = (
+            "issuer_fingerprint: write sha256: and 64 hexadecimal digits, as the identity server "
+            "shows them when it opens"
+        )
+        raise ConfigurationError(msg)
+
+
+_FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}", re.IGNORECASE)
+_ORIGIN = re.compile(r"(https?)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::([0-9]{1,5}))?")
+
+
+def check_origin(url: str, setting: str = "public_url", *, insecure: bool = False) -> str:
+    """Return the origin of an address as RFC 6454 writes it: lower case, no usual port.
+
+    It is how clients write the address that they connect to, and it compares letter by letter.
+
+    Raises:
+        ConfigurationError: It is no address of a hall, or one without TLS.
+    """
+    match = _ORIGIN.fullmatch(url.strip().lower().removesuffix("/"))
+    if match is None or (match[1] == "http" and not insecure):
+        remedy = "write https://NAME or https://NAME:PORT, and no path"
+        msg = f"{setting}: {url!r} is no address of a hall; {remedy}"
+        raise ConfigurationError(msg)
+    scheme, host, port = match.groups()
+    usual = "443" if scheme == "https" else "80"
+    return f"{scheme}://{host}{f':{int(port)}' if port and port != usual else ''}"

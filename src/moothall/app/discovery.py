@@ -45,19 +45,27 @@ ENTRY_POINTS = "moothall.services"
 _ROOM_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 
 
-def find_rooms(built_in: Iterable[str], folders: Iterable[Path]) -> list[Room]:
+ALWAYS_SERVED = ("access", "feeds", "hall")
+"""Built-in rooms that no hall can do without."""
+
+
+def find_rooms(
+    built_in: Iterable[str], folders: Iterable[Path], *, is_follower: bool = False
+) -> list[Room]:
     """Return the rooms to serve: built-in ones, installed ones, and the user's own.
+
+    What they depend on comes along, by their name plates.
 
     Args:
         built_in: Names of built-in rooms; empty means all.
         folders: Each is one room, or holds one room per sub-folder.
+        is_follower: Return each as it is on a resource server (``Service.follower``).
 
     Raises:
         ConfigurationError: A folder is missing or holds no room.
         DeclarationError: A room holds a strange file or is declared wrongly.
     """
-    rooms = [_open_room(f"{services.__name__}.{name}") for name in _chosen(set(built_in))]
-    rooms += [_open_room(point.value) for point in entry_points(group=ENTRY_POINTS)]
+    rooms = [_open_room(point.value) for point in entry_points(group=ENTRY_POINTS)]
     for folder in folders:
         for path in _rooms_in(folder):
             if path.name in sys.stdlib_module_names or path.name == "moothall":
@@ -67,18 +75,34 @@ def find_rooms(built_in: Iterable[str], folders: Iterable[Path]) -> list[Room]:
             if str(path.parent) not in sys.path:
                 sys.path.append(str(path.parent))
             rooms.append(_open_room(path.name, path))
-    return rooms
+    known = {module.name for module in pkgutil.iter_modules(services.__path__) if module.ispkg}
+    chosen = _choose(set(built_in), known)
+    needed = {name for room in rooms for name in room.service.depends_on}
+    own = _open_with_needed((chosen | needed) & known)
+    return [room.shape(is_follower=is_follower) for room in [*own, *rooms]]
 
 
-def _chosen(wanted: set[str]) -> list[str]:
-    """Return names of built-in rooms, sorted."""
-    known = [module.name for module in pkgutil.iter_modules(services.__path__) if module.ispkg]
-    for name in wanted:
-        if name not in known:
-            near = near_matches(name, known)
-            msg = f"rooms: there is no room {name!r}; did you mean {', '.join(near or known)}?"
-            raise ConfigurationError(msg)
-    return sorted(wanted or known)
+def _choose(wanted: set[str], known: set[str]) -> set[str]:
+    """Return names of built-in rooms.
+
+    Raises:
+        ConfigurationError: There is none of such a name.
+    """
+    for name in sorted(wanted - known):
+        near = near_matches(name, known)
+        msg = f"rooms: there is no room {name!r}; did you mean {', '.join(near or sorted(known))}?"
+        raise ConfigurationError(msg)
+    return wanted or known
+
+
+def _open_with_needed(names: set[str]) -> list[Room]:
+    """Return built-in rooms and all that they depend on, by name."""
+    found: dict[str, Room] = {}
+    while missing := sorted(names - found.keys()):
+        for name in missing:
+            found[name] = _open_room(f"{services.__name__}.{name}")
+            names = names | set(found[name].service.depends_on)
+    return [found[name] for name in sorted(found)]
 
 
 def _rooms_in(folder: Path) -> Iterator[Path]:

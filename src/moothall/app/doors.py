@@ -9,13 +9,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
+from moothall import __version__
 from moothall.action.connections import CloseReason, Connections
 from moothall.action.cursor import Cursors
 from moothall.app.compose import Hall
 from moothall.app.config import Settings
+from moothall.services.files.model import FileSettings
 from moothall.transports.backend import Backend
 from moothall.transports.http.bounds import HttpBounds
 from moothall.transports.http.feeds import FeedDoor
+from moothall.transports.http.files import FileDoor
 from moothall.transports.http.openapi import build_openapi
 from moothall.transports.http.origins import read_origins
 from moothall.transports.http.server import HttpDoor
@@ -62,6 +67,12 @@ def backend_of(hall: Hall) -> Backend:
     )
 
 
+def _file_door_of(hall: Hall) -> FileDoor | None:
+    """Return what the door for whole files needs; None where the room is not served."""
+    settings = hall.house.find_port(FileSettings)
+    return None if settings is None else FileDoor(settings.size_bytes_max)
+
+
 class WebDoor:
     """HTTPS, and WebSocket on the same port."""
 
@@ -75,6 +86,7 @@ class WebDoor:
             backend.answer,
             openapi=lambda: build_openapi(hall.catalog.actions.values()),
             jwks=hall.public_jwks,
+            describe=lambda: describe_hall(hall),
             make_request_id=backend.make_request_id,
             host=settings.host,
             port=settings.port,
@@ -82,6 +94,7 @@ class WebDoor:
             insecure=settings.insecure,
             open_socket=self._sockets.open,
             feeds=FeedDoor(backend.connections, backend.cursor_of),
+            files=_file_door_of(hall),
             admit=backend.admit,
             origins=read_origins(hall.house.use(WebSettings).origins),
             trusted_proxies=read_networks(settings.trusted_proxies),
@@ -184,6 +197,25 @@ async def open_doors(
     connections = hall.house.use(Connections)
     connections.start()
     return OpenDoors(doors, connections)
+
+
+def describe_hall(hall: Hall) -> bytes:
+    """Return what anybody may know of a hall before they sign in: whose tokens it takes.
+
+    An object with ``issuer``, the ``iss`` of the tokens it takes; ``audience``, their ``aud``;
+    ``is_issuer``, whether it makes them itself; ``issuer_url``, where it fetches the keys
+    otherwise, or null; ``rooms``, the names of what it serves; and ``version``.
+    """
+    return msgspec.json.encode(
+        {
+            "issuer": hall.issuer,
+            "audience": hall.audience,
+            "is_issuer": hall.issuer_url is None,
+            "issuer_url": hall.issuer_url,
+            "rooms": sorted(hall.catalog.rooms),
+            "version": __version__,
+        }
+    )
 
 
 def host_in_url(host: str) -> str:

@@ -61,7 +61,7 @@ async def serve(
             # What is there now stays; the collector need not look through it for ever.
             gc.collect()
             gc.freeze()
-            announce(_banner(doors.urls, settings, tls, hall.issuer, secret))
+            announce(_banner(doors.urls, settings, tls, hall, secret))
             await _keep_house_until(stop, tls)
         finally:
             await doors.close()
@@ -134,7 +134,7 @@ def _renew_certificate(tls: ServerTls) -> None:
 
 
 def _banner(
-    urls: list[str], settings: Settings, tls: ServerTls | None, issuer: str, secret: str | None
+    urls: list[str], settings: Settings, tls: ServerTls | None, hall: Hall, secret: str | None
 ) -> str:
     """Return what the operator sees when the doors are open."""
     url, *others = urls
@@ -154,17 +154,18 @@ def _banner(
         lines.append(f"  certificate  {tls.fingerprint}")
         pin = f" --fingerprint {tls.fingerprint}"
     program = _program()
-    lines += [
-        f"  issuer       {issuer}",
-        "  audience     the same; a resource server has its own: moothall audience add",
-    ]
-    lines += [
-        "",
-        "In a second terminal, make this hall known to the client:",
-        f"  {program} server add hall {url}{pin}",
-        "Then make an account:",
-        f"  {program} register NAME",
-    ]
+    if hall.issuer_url is None:
+        lines += [
+            f"  issuer       {hall.issuer}",
+            "  audience     the same; a resource server has its own: moothall audience add",
+            "",
+            "In a second terminal, make this hall known to the client:",
+            f"  {program} server add hall {url}{pin}",
+            "Then make an account:",
+            f"  {program} register NAME",
+        ]
+    else:
+        lines += _banner_of_resource_server(hall, settings, program, pin)
     if secret is not None:
         lines += [
             "",
@@ -174,6 +175,23 @@ def _banner(
         ]
     lines += ["", "Ctrl-C stops the hall."]
     return "\n".join(lines)
+
+
+def _banner_of_resource_server(hall: Hall, settings: Settings, program: str, pin: str) -> list[str]:
+    """Return what the operator of a resource server does next, at both servers."""
+    trust = f" --fingerprint {settings.issuer_fingerprint}" if settings.issuer_fingerprint else ""
+    return [
+        f"  issuer       {hall.issuer} at {hall.issuer_url}",
+        f"  audience     {hall.audience}",
+        "",
+        "Members sign in at the issuer. Its administrator registers this server, once:",
+        f"  {program} audience add {hall.audience} --server-key {hall.server_key}",
+        "In a second terminal, make both known to the client:",
+        f"  {program} server add home {hall.issuer_url}{trust}",
+        f"  {program} server add boards {hall.audience}{pin}",
+        "Sign in, or make an account there:",
+        f"  {program} login NAME",
+    ]
 
 
 def _program() -> str:

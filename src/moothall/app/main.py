@@ -28,6 +28,14 @@ EXIT_CONFIGURATION = 78
     help="Plain HTTP, on loopback or for trusted proxies.",
 )
 @click.option("--functions", metavar="DIR", multiple=True, help="Folder of your own rooms.")
+@click.option("--rooms", metavar="NAME,...", help="Built-in rooms to serve (all).")
+@click.option("--public-url", metavar="URL", help="Where clients reach it; its name in tokens.")
+@click.option(
+    "--issuer", metavar="URL", help="The identity server, which makes this a resource server."
+)
+@click.option(
+    "--issuer-fingerprint", metavar="sha256:...", help="Of the identity server's certificate."
+)
 @click.option("--config", metavar="FILE", envvar="MOOTHALL_CONFIG", help="A moothall.toml.")
 @click.option(
     "--set", "assignments", metavar="TABLE.NAME=VALUE", multiple=True, help="Any other setting."

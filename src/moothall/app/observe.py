@@ -23,6 +23,8 @@ def configure_log(level: str) -> None:
     logging.basicConfig(
         level=number, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
     )
+    # It tells of each request that a resource server makes; what matters of them is told anyway.
+    logging.getLogger("httpx").setLevel(max(number, logging.WARNING))
     is_terminal = sys.stderr.isatty()
     renderers: list[structlog.typing.Processor] = (
         [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]

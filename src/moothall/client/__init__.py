@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from moothall.client.description import Description
     from moothall.client.device import describe_device
     from moothall.client.errors import (
         AddressError,
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
         CertificateUntrustedError,
         ClientError,
         FeedEndedError,
+        FileDamagedError,
+        FileTakenError,
         HallUnreachableError,
+        ServerUntrustedError,
+        SessionElsewhereError,
         SessionEndedError,
         WalletDamagedError,
         WalletError,
@@ -32,8 +37,9 @@ if TYPE_CHECKING:
     from moothall.client.feed import Event, Feed
     from moothall.client.hall import Hall
     from moothall.client.retry import Effect, Limits
-    from moothall.client.store import MemoryStore, Session, Store
+    from moothall.client.store import IssuedToken, MemoryStore, Session, Store, TokenShelf
     from moothall.client.sync import Pending, SyncFeed, SyncHall
+    from moothall.client.tokens import IssuedTokens, TokenSource
     from moothall.client.wallet import Wallet
     from moothall.client.world import World
 
@@ -45,20 +51,29 @@ __all__ = [
     "CertificateChangedError",
     "CertificateUntrustedError",
     "ClientError",
+    "Description",
     "Effect",
     "Event",
     "Feed",
     "FeedEndedError",
+    "FileDamagedError",
+    "FileTakenError",
     "Hall",
     "HallUnreachableError",
+    "IssuedToken",
+    "IssuedTokens",
     "Limits",
     "MemoryStore",
     "Pending",
+    "ServerUntrustedError",
     "Session",
+    "SessionElsewhereError",
     "SessionEndedError",
     "Store",
     "SyncFeed",
     "SyncHall",
+    "TokenShelf",
+    "TokenSource",
     "Wallet",
     "WalletDamagedError",
     "WalletError",
@@ -67,10 +82,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Description": "description",
     "Effect": "retry",
     "Event": "feed",
     "Feed": "feed",
     "Hall": "hall",
+    "IssuedToken": "store",
+    "IssuedTokens": "tokens",
     "Limits": "retry",
     "MemoryStore": "store",
     "Pending": "sync",
@@ -78,6 +96,8 @@ _HOMES = {
     "Store": "store",
     "SyncFeed": "sync",
     "SyncHall": "sync",
+    "TokenShelf": "store",
+    "TokenSource": "tokens",
     "Wallet": "wallet",
     "World": "world",
     "describe_device": "device",

@@ -41,6 +41,15 @@ class Address:
         return f"{self.scheme}://{host}:{self.port}"
 
     @property
+    def origin(self) -> str:
+        """The hall's name among servers, whichever door: its HTTPS address, 443 being unsaid.
+
+        See https://www.rfc-editor.org/rfc/rfc6454#section-6.2.
+        """
+        there = self.at_https()
+        return there.url.removesuffix(":443" if there.is_tls else ":80")
+
+    @property
     def is_tls(self) -> bool:
         """Whether the connection is encrypted."""
         return self.scheme in _TLS

@@ -9,9 +9,13 @@ The tree::
           CallTimeoutError          the time limit of the call was reached first
         CertificateUntrustedError   the hall did not prove who it is
           CertificateChangedError   it showed another certificate than the pinned one
+        ServerUntrustedError        the server takes itself for another one
+        SessionElsewhereError       sessions are opened at another server
         SessionEndedError           the hall ended the session, and with it a feed
         FeedEndedError              the hall gives nothing more of a feed
         BusyError                   more at a time than this client may have
+        FileTakenError              something has the name that a download was to have
+        FileDamagedError            other bytes came than those that were asked for
         AddressError                the address of a hall cannot be used
         WalletError                 the files of the client cannot be used
           WalletDamagedError        a file is damaged; it is never overwritten
@@ -148,11 +152,39 @@ class SessionEndedError(ClientError):
     code = Code.UNAUTHENTICATED
 
 
+class ServerUntrustedError(ClientError):
+    """A resource server claims a name that is not its address; no token was asked for."""
+
+    name = "server_untrusted"
+    code = Code.FAILED_PRECONDITION
+
+
+class SessionElsewhereError(ClientError):
+    """This server takes tokens of another one, where sessions are opened; nothing was sent."""
+
+    name = "session_elsewhere"
+    code = Code.FAILED_PRECONDITION
+
+
 class FeedEndedError(ClientError):
     """The hall gives nothing more of a feed; ``details.reason`` says why."""
 
     name = "feed_ended"
     code = Code.PERMISSION_DENIED
+
+
+class FileTakenError(ClientError):
+    """There is a file of this name, and nobody said that it may go."""
+
+    name = "file_taken"
+    code = Code.ALREADY_EXISTS
+
+
+class FileDamagedError(ClientError):
+    """The bytes that came are not those of the hash that was asked for; none were kept."""
+
+    name = "file_damaged"
+    code = Code.INTERNAL
 
 
 class BusyError(ClientError):

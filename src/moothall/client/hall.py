@@ -6,29 +6,36 @@ spoken to.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 import msgspec
 
+from moothall.client import files
 from moothall.client.address import parse_address
-from moothall.client.catalog import Catalog, read_catalog
+from moothall.client.catalog import Catalog
 from moothall.client.channel import Channel
 from moothall.client.courier import Courier
+from moothall.client.description import Description
+from moothall.client.documents import Documents
 from moothall.client.errors import (
     BusyError,
     CallError,
     CallTimeoutError,
     HallUnreachableError,
+    SessionElsewhereError,
 )
-from moothall.client.exchange import HTTP_NOT_MODIFIED, Answer, Exchange
+from moothall.client.exchange import Answer, Exchange
 from moothall.client.feed import Feed, OnBreak
 from moothall.client.line import OnNotice
 from moothall.client.link import Link
 from moothall.client.retry import Effect, Limits, is_safe_to_repeat
-from moothall.client.sessions import SessionKeeper, read_session
-from moothall.client.store import MemoryStore, Session, Store
+from moothall.client.room import Room
+from moothall.client.sessions import SessionKeeper, read_session, read_token
+from moothall.client.store import IssuedToken, MemoryStore, Session, Store
+from moothall.client.tokens import TokenSource
 from moothall.client.trust import Pin, TrustFinder
 from moothall.client.world import World
 
@@ -54,6 +61,8 @@ class Hall:
             JSON lines are spoken at another port than the one after it.
         store: Where the session and the description of the hall are kept; in memory by
             default.
+        tokens: Where access tokens come from, if not from a session at this hall: a resource
+            server takes those of its identity server (``IssuedTokens``).
         limits: Times, repetitions and sizes.
         world: Time, chance and network; tests bring their own.
     """
@@ -67,6 +76,7 @@ class Hall:
         insecure: bool = False,
         https_port: int | None = None,
         store: Store | None = None,
+        tokens: TokenSource | None = None,
         limits: Limits | None = None,
         world: World | None = None,
     ) -> None:
@@ -75,15 +85,16 @@ class Hall:
         self._world = world or World()
         self._store = store or MemoryStore()
         self._finder = TrustFinder(Pin(certificate_pem, fingerprint), self._world.connect)
-        self._keeper = SessionKeeper(self._store, self._renew, self._world)
-        documents = Courier(self._make_channel(https_port), self.limits, self._world)
-        self._documents = documents
-        self._courier = documents
+        self._keeper = (
+            SessionKeeper(self._store, self._renew, self._world) if tokens is None else None
+        )
+        self._tokens: TokenSource = tokens or self._own()
+        courier = Courier(self._make_channel(https_port), self.limits, self._world)
+        self._documents = Documents(courier, self._store, self.address, self.limits)
+        self._courier = courier
         if not self.address.is_http:
             self._courier = Courier(self._make_link(None), self.limits, self._world)
         self._feeds: set[Feed] = set()
-        self._catalog: Catalog | None = None
-        self._describing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -99,19 +110,19 @@ class Hall:
     async def close(self) -> None:
         """Close all connections and feeds; the session stays open."""
         await asyncio.gather(*(feed.close() for feed in list(self._feeds)))
-        await self._keeper.close()
+        await self._tokens.close()
         await self._courier.close()
         await self._documents.close()
 
-    def __getattr__(self, room: str) -> "Room":
+    def __getattr__(self, room: str) -> Room:
         if room.startswith("_"):
             raise AttributeError(room)
         return Room(self, room)
 
     @property
     def session(self) -> Session | None:
-        """The open session, if there is one."""
-        return self._keeper.session
+        """The open session, here or where the tokens come from; None without one."""
+        return self._tokens.session
 
     @overload
     async def call(
@@ -166,7 +177,7 @@ class Hall:
         try:
             async with asyncio.timeout(limit_ms / 1_000):
                 known, is_public = (
-                    (Effect(effect), False) if effect else await self._look_up(action)
+                    (Effect(effect), False) if effect else await self._documents.look_up(action)
                 )
                 key = None
                 if known is Effect.WRITE and not is_public:
@@ -178,13 +189,9 @@ class Hall:
                     is_signed=not is_public,
                     is_safe=is_safe_to_repeat(known, key),
                 )
-                answer = await self._courier.deliver(exchange, self._keeper.access_token, limit_ms)
+                answer = await self._courier.deliver(exchange, self._tokens.access_token, limit_ms)
         except TimeoutError as error:
-            raise CallTimeoutError(
-                f"{self.address.url} did not answer within {limit_ms / 1_000:.3g} s",
-                "try again, or give it more time (--timeout)",
-                outcome_unknown=True,
-            ) from error
+            raise self._late(limit_ms, outcome_unknown=True) from error
         return _read_result(action, answer, type)
 
     def follow(
@@ -225,10 +232,7 @@ class Hall:
         Args:
             is_fresh: Ask the hall whether it has changed since.
         """
-        async with self._describing:
-            if self._catalog is None or is_fresh:
-                self._catalog = await self._fetch_catalog()
-            return self._catalog
+        return await self._documents.catalog(is_fresh=is_fresh)
 
     async def get_registration(self, name: str = "") -> Any:
         """Tell how one gets an account at this hall, and in an open hall if ``name`` is free.
@@ -277,7 +281,7 @@ class Hall:
         """
         asked = {"name": name, "password": password, **_label(device)}
         session = await self._ask_session("open_session", asked, is_safe=False)
-        await self._keeper.replace(session)
+        await self._own().replace(session)
         return session
 
     async def sign_in_guest(self, *, device: str = "") -> Session:
@@ -290,7 +294,7 @@ class Hall:
             CallError: failed_precondition. It has none; or another refusal.
         """
         session = await self._ask_session("register_guest", _label(device), is_safe=False)
-        await self._keeper.replace(session)
+        await self._own().replace(session)
         return session
 
     async def sign_out(self) -> None:
@@ -299,6 +303,7 @@ class Hall:
         Raises:
             HallUnreachableError: The session is forgotten here only.
         """
+        keeper = self._own()
         try:
             if self.session is not None:
                 await self.call("identity.close_session", effect=Effect.WRITE)
@@ -306,7 +311,75 @@ class Hall:
             if error.error_name != "unauthenticated":
                 raise
         finally:
-            await self._keeper.replace(None)
+            await keeper.replace(None)
+
+    async def issue_token(self, audience: str, *, timeout_ms: int | None = None) -> IssuedToken:
+        """Ask this identity server for a token for another server; see ``IssuedTokens``.
+
+        Args:
+            audience: The server that takes it, as an administrator registered it here.
+            timeout_ms: Time for it, instead of the limit of this client.
+
+        Raises:
+            CallError: not_found. No such server is registered; or another refusal.
+            CallTimeoutError: The time is up.
+            HallUnreachableError: The hall did not answer.
+        """
+        limit_ms = self.limits.timeout_ms if timeout_ms is None else timeout_ms
+        session = self._own().session
+        exchange = Exchange(
+            action="identity.issue_token",
+            body=msgspec.json.encode({"audience": audience}),
+            is_signed=True,
+            is_safe=True,
+        )
+        try:
+            async with asyncio.timeout(limit_ms / 1_000):
+                asked_at_ms = None if self.address.is_http else await self._ask_time()
+                answer = await self._deliver(exchange, limit_ms=limit_ms)
+        except TimeoutError as error:
+            raise self._late(limit_ms) from error
+        now_ms = self._world.now_ms()
+        return read_token(answer, session.session_id if session else "", asked_at_ms, now_ms)
+
+    async def describe(self) -> Description | None:
+        """Return what kind of server this is; None for one that is too old to tell.
+
+        Raises:
+            HallUnreachableError: It did not answer, or is no hall.
+            CertificateUntrustedError: It is not the one trusted.
+        """
+        return await self._documents.describe()
+
+    # --- files ------------------------------------------------------------------------------------
+
+    async def upload(self, source: files.Source, *, progress: files.Progress | None = None) -> str:
+        """Upload a file and return its SHA-256; see :func:`moothall.client.files.upload`."""
+        return await files.upload(self._ask_files, source, progress)
+
+    async def download(
+        self,
+        sha256: str,
+        path: str | Path,
+        *,
+        is_replacing: bool = False,
+        progress: files.Progress | None = None,
+    ) -> Path:
+        """Fetch a file to ``path``; see :func:`moothall.client.files.download`."""
+        return await files.download(
+            self._ask_files, sha256, Path(path), is_replacing=is_replacing, progress=progress
+        )
+
+    async def _ask_files(self, verb_noun: str, asked: Mapping[str, Any]) -> Any:
+        """Call an action of the room of files; each of them may arrive twice."""
+        exchange = Exchange(
+            action=f"files.{verb_noun}",
+            body=msgspec.json.encode(asked),
+            is_signed=True,
+            is_safe=True,
+            attempt_timeout_ms=files.CHUNK_ATTEMPT_MS,
+        )
+        return _read_result(exchange.action, await self._deliver(exchange), None)
 
     # --- connections ------------------------------------------------------------------------------
 
@@ -322,7 +395,7 @@ class Hall:
         return Link(
             self.address.at_feeds(),
             self._finder,
-            self._keeper,
+            self._tokens,
             self.limits,
             self._world,
             on_notice,
@@ -334,44 +407,6 @@ class Hall:
         await self._deliver(
             Exchange(action="feeds.acknowledge", body=body, is_signed=True, is_safe=True)
         )
-
-    # --- what the hall offers ---------------------------------------------------------------------
-
-    async def _look_up(self, action: str) -> tuple[Effect | None, bool]:
-        """Return what an action does, and whether it is public; unknown is None."""
-        for is_fresh in (False, True):
-            operation = (await self.catalog(is_fresh=is_fresh)).operations.get(action)
-            if operation is not None:
-                return operation.effect, operation.is_public
-        return None, False
-
-    async def _fetch_catalog(self) -> Catalog:
-        kept = self._store.load_catalog()
-        exchange = Exchange(
-            path="/openapi.json",
-            headers={"if-none-match": kept[0]} if kept else {},
-            is_signed=False,
-            is_safe=True,
-        )
-        try:
-            answer = await self._deliver(exchange, self._documents)
-        except HallUnreachableError as error:
-            if not self.address.is_ndjson:
-                raise
-            if kept:
-                return read_catalog(kept[1])
-            # Only the other port is known to be silent.
-            error.remedy = (
-                "what the hall offers is read by HTTPS: say at which port (https_port), or what"
-                " the action does (effect)"
-            )
-            raise
-        if answer.status == HTTP_NOT_MODIFIED and kept:
-            return read_catalog(kept[1])
-        catalog = read_catalog(answer.body)
-        if etag := answer.headers.get("etag"):
-            self._store.save_catalog(etag, answer.body)
-        return catalog
 
     # --- sessions ---------------------------------------------------------------------------------
 
@@ -401,6 +436,7 @@ class Hall:
     async def _ask_identity(
         self, verb_noun: str, asked: Mapping[str, str], *, is_safe: bool
     ) -> Answer:
+        self._own()
         return await self._deliver(
             Exchange(
                 action=f"identity.{verb_noun}",
@@ -411,27 +447,26 @@ class Hall:
             )
         )
 
-    async def _deliver(self, exchange: Exchange, courier: Courier | None = None) -> Answer:
-        return await (courier or self._courier).deliver(
-            exchange, self._keeper.access_token, self.limits.timeout_ms
+    async def _deliver(self, exchange: Exchange, *, limit_ms: int | None = None) -> Answer:
+        return await self._courier.deliver(
+            exchange, self._tokens.access_token, limit_ms or self.limits.timeout_ms
         )
 
+    def _late(self, limit_ms: int, *, outcome_unknown: bool = False) -> CallTimeoutError:
+        return CallTimeoutError(
+            f"{self.address.url} did not answer within {limit_ms / 1_000:.3g} s",
+            "try again, or give it more time (--timeout)",
+            outcome_unknown=outcome_unknown,
+        )
 
-class Room:
-    """The actions of one room as methods: ``hall.leaderboards.get_rank(board_id="7")``."""
-
-    def __init__(self, hall: Hall, name: str) -> None:
-        self._hall = hall
-        self._name = name
-
-    def __getattr__(self, verb_noun: str) -> Callable[..., Awaitable[Any]]:
-        if verb_noun.startswith("_"):
-            raise AttributeError(verb_noun)
-
-        def method(**request: Any) -> Awaitable[Any]:
-            return self._hall.call(f"{self._name}.{verb_noun}", request)
-
-        return method
+    def _own(self) -> SessionKeeper:
+        """Return the sessions at this hall; no password must go to one that has none."""
+        if self._keeper is None:
+            raise SessionElsewhereError(
+                f"sessions are not opened at {self.address.url}: it takes tokens of another server",
+                "sign in at its identity server",
+            )
+        return self._keeper
 
 
 class _Pong(msgspec.Struct, frozen=True):

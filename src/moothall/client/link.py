@@ -9,7 +9,7 @@ from moothall.client.exchange import Answer, Exchange
 from moothall.client.frames import Notice
 from moothall.client.line import SESSION_CHANGED, Ending, Line, OnNotice
 from moothall.client.retry import Limits, may_succeed_later
-from moothall.client.sessions import SessionKeeper
+from moothall.client.tokens import TokenSource
 from moothall.client.trust import TrustFinder
 from moothall.client.wire import open_wire
 from moothall.client.world import World
@@ -25,7 +25,7 @@ class Link:
     Args:
         address: Of a WebSocket or of JSON lines.
         finder: Knows who is to be trusted.
-        keeper: Gives access tokens.
+        tokens: Gives access tokens.
         on_notice: Takes events and endings of feeds.
     """
 
@@ -33,14 +33,14 @@ class Link:
         self,
         address: Address,
         finder: TrustFinder,
-        keeper: SessionKeeper,
+        tokens: TokenSource,
         limits: Limits,
         world: World,
         on_notice: OnNotice | None = None,
     ) -> None:
         self._address = address
         self._finder = finder
-        self._keeper = keeper
+        self._tokens = tokens
         self._limits = limits
         self._world = world
         self._on_notice = on_notice or _pass_over
@@ -75,13 +75,13 @@ class Link:
             HallUnreachableError: The hall did not answer.
             CertificateUntrustedError: It is not the one trusted; nothing was sent.
         """
-        token = await self._keeper.access_token()
+        token = await self._tokens.access_token()
         try:
             return await self._ready(token, is_signed=True)
         except CallError as error:
             if token is None or not is_stale_token(error):
                 raise
-        return await self._ready(await self._keeper.access_token(token), is_signed=True)
+        return await self._ready(await self._tokens.access_token(token), is_signed=True)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -121,9 +121,9 @@ class Link:
     async def _keep_signed(self, line: Line) -> None:
         """Renew the token in place before it ends, as long as the connection lives."""
         while line.is_usable:
-            await self._world.sleep(max(self._keeper.fresh_s, _RENEWAL_PAUSE_S))
+            await self._world.sleep(max(self._tokens.fresh_s, _RENEWAL_PAUSE_S))
             try:
-                token = await self._keeper.access_token()
+                token = await self._tokens.access_token()
                 if token is None:
                     return
                 if self._session_id != self._bound_to:
@@ -142,7 +142,7 @@ class Link:
 
     @property
     def _session_id(self) -> str | None:
-        session = self._keeper.session
+        session = self._tokens.session
         return None if session is None else session.session_id
 
     async def _stop_renewal(self) -> None:

@@ -9,21 +9,16 @@ the hall gave and this machine's own monotonic clock, so that a wrong clock does
 
 import asyncio
 import contextlib
-import email.utils
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from moothall.client.errors import CallError, HallUnreachableError
 from moothall.client.exchange import Answer
-from moothall.client.store import Session, Store
+from moothall.client.lifetimes import Lifetime, left_at_answer_ms, lifetime_of
+from moothall.client.store import IssuedToken, Session, Store
 from moothall.client.world import World
 from moothall.core.codes import Code
-
-_ACCESS_LIFETIME_MS_MAX = 3_600_000
-_ACCESS_LIFETIME_MS_UNKNOWN = 60_000
-_MARGIN_MS = 30_000
-"""A token is renewed this long before its end, or in the last fifth of a short life."""
 
 
 class SessionKeeper:
@@ -39,7 +34,7 @@ class SessionKeeper:
         self._renew = renew
         self._world = world
         self._session: Session | None = None
-        self._fresh_until_s = 0.0
+        self._life = Lifetime()
         self._loaded = False
         self._renewal: asyncio.Task[None] | None = None
 
@@ -53,7 +48,7 @@ class SessionKeeper:
     @property
     def fresh_s(self) -> float:
         """For how many seconds the access token need not be renewed."""
-        return max(0.0, self._fresh_until_s - self._world.monotonic())
+        return max(0.0, self._life.fresh_until_s - self._world.monotonic())
 
     async def access_token(self, rejected: str | None = None) -> str | None:
         """Return a token that should be valid now, or None without a session.
@@ -68,7 +63,7 @@ class SessionKeeper:
         session = self.session
         if session is None:
             return None
-        if session.access_token != rejected and self._world.monotonic() < self._fresh_until_s:
+        if session.access_token != rejected and self.fresh_s > 0:
             return session.access_token
         if self._renewal is None:
             self._renewal = asyncio.create_task(self._renew_once(session))
@@ -95,13 +90,13 @@ class SessionKeeper:
             if stored is None or stored.session_id != mine.session_id:
                 self._take(None)
                 return
-            if stored.refresh_token != mine.refresh_token:
+            if stored.access_token != mine.access_token:
                 # Another process was quicker.
                 self._take(stored, from_disk=True)
-                if self._world.monotonic() < self._fresh_until_s:
+                if self.fresh_s > 0:
                     return
             try:
-                renewed = await self._renew(stored)
+                renewed = await self._renew(self._store.reveal(stored))
             except CallError as error:
                 if error.error_code in {Code.UNAUTHENTICATED, Code.NOT_FOUND}:
                     self._store.save_session(None)
@@ -113,15 +108,11 @@ class SessionKeeper:
     def _take(self, session: Session | None, *, from_disk: bool = False) -> None:
         self._session = session
         self._loaded = True
-        self._fresh_until_s = 0.0
-        if session is None:
-            return
-        age_ms = self._world.now_ms() - session.received_at_ms if from_disk else 0
-        lifetime_ms = session.access_lifetime_ms
-        if age_ms < 0:
-            return  # The clock was set back: how old the token is cannot be known.
-        left_ms = lifetime_ms - age_ms - min(_MARGIN_MS, lifetime_ms // 5)
-        self._fresh_until_s = self._world.monotonic() + left_ms / 1_000
+        self._life = Lifetime()
+        if session is not None:
+            self._life = lifetime_of(
+                self._world, session.access_lifetime_ms, session.received_at_ms, from_disk=from_disk
+            )
 
     def _forget_renewal(self, task: asyncio.Task[None]) -> None:
         self._renewal = None
@@ -157,8 +148,6 @@ def read_session(answer: Answer, hall_now_ms: int | None, now_ms: int) -> Sessio
         opened = msgspec.json.decode(answer.body, type=_OpenedSession)
     except msgspec.DecodeError as error:
         raise HallUnreachableError(f"the new session is not understood: {error}") from error
-    if hall_now_ms is None:
-        hall_now_ms = _sent_at_ms(answer, now_ms)
     return Session(
         name=opened.name,
         member_id=opened.member_id,
@@ -166,22 +155,45 @@ def read_session(answer: Answer, hall_now_ms: int | None, now_ms: int) -> Sessio
         refresh_token=opened.refresh_token,
         refresh_expires_at_ms=opened.refresh_expires_at_ms,
         access_token=opened.access_token,
-        access_lifetime_ms=_lifetime_ms(opened.access_expires_at_ms - hall_now_ms),
+        access_lifetime_ms=left_at_answer_ms(
+            opened.access_expires_at_ms, answer, hall_now_ms=hall_now_ms, now_ms=now_ms
+        ),
         received_at_ms=now_ms,
     )
 
 
-def _sent_at_ms(answer: Answer, now_ms: int) -> int:
-    """Return when a hall sent an answer by its own clock; by ours where it does not tell."""
+class _IssuedToken(msgspec.Struct, frozen=True):
+    """Result of ``identity.issue_token``."""
+
+    audience: str
+    access_token: str
+    access_expires_at_ms: int
+
+
+def read_token(
+    answer: Answer, session_id: str, hall_now_ms: int | None, now_ms: int
+) -> IssuedToken:
+    """Return the token for another server that an answer holds.
+
+    Args:
+        answer: Of ``identity.issue_token``.
+        session_id: The session by which it was asked for.
+        hall_now_ms: The clock of the hall, if it was asked for; else the answer may tell.
+        now_ms: The clock of this machine.
+
+    Raises:
+        HallUnreachableError: The answer is not understood.
+    """
     try:
-        sent = email.utils.parsedate_to_datetime(answer.headers.get("date", ""))
-    except (ValueError, TypeError):
-        return now_ms
-    return int(sent.timestamp() * 1_000)
-
-
-def _lifetime_ms(lifetime_ms: int) -> int:
-    """Return the life of a token, or a short one where it cannot be true."""
-    if 0 < lifetime_ms <= _ACCESS_LIFETIME_MS_MAX:
-        return lifetime_ms
-    return _ACCESS_LIFETIME_MS_UNKNOWN
+        issued = msgspec.json.decode(answer.body, type=_IssuedToken)
+    except msgspec.DecodeError as error:
+        raise HallUnreachableError(f"the new token is not understood: {error}") from error
+    return IssuedToken(
+        audience=issued.audience,
+        session_id=session_id,
+        access_token=issued.access_token,
+        access_lifetime_ms=left_at_answer_ms(
+            issued.access_expires_at_ms, answer, hall_now_ms=hall_now_ms, now_ms=now_ms
+        ),
+        received_at_ms=now_ms,
+    )

@@ -14,6 +14,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """One open session.
 
     Attributes:
+        refresh_token: Empty where it rests apart; see :meth:`Store.reveal`.
         access_lifetime_ms: Life of the access token, counted from ``received_at_ms``.
         received_at_ms: When the tokens came, by this machine's clock.
     """
@@ -33,11 +34,49 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return f"Session(name={self.name!r}, session_id={self.session_id!r})"
 
 
+class IssuedToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token for one resource server.
+
+    Attributes:
+        audience: The server that takes it.
+        session_id: The session at the identity server by which it was asked for.
+        access_lifetime_ms: Its life, counted from ``received_at_ms``.
+        received_at_ms: When it came, by this machine's clock.
+    """
+
+    audience: str
+    session_id: str
+    access_token: str
+    access_lifetime_ms: int
+    received_at_ms: int
+
+    @override
+    def __repr__(self) -> str:
+        """Show for whom, never the token."""
+        return f"IssuedToken(audience={self.audience!r}, session_id={self.session_id!r})"
+
+
+class TokenShelf(Protocol):
+    """Where the token for one resource server is kept between runs."""
+
+    def load_token(self) -> IssuedToken | None:
+        """Return the token, or None."""
+        ...
+
+    def save_token(self, token: IssuedToken) -> None:
+        """Keep a token; a failure to do so is no error, because another can be asked for."""
+        ...
+
+
 class Store(Protocol):
     """Where things about one hall are kept."""
 
     def load_session(self) -> Session | None:
-        """Return the session, or None."""
+        """Return the session, or None; its refresh token may be left out."""
+        ...
+
+    def reveal(self, session: Session) -> Session:
+        """Return a session that was loaded with its refresh token."""
         ...
 
     def save_session(self, session: Session | None) -> None:
@@ -67,6 +106,10 @@ class MemoryStore:
     def load_session(self) -> Session | None:
         """Return the session, or None."""
         return self._session
+
+    def reveal(self, session: Session) -> Session:
+        """Return it as it is: nothing is left out here."""
+        return session
 
     def save_session(self, session: Session | None) -> None:
         """Keep the session, or forget it."""

@@ -8,6 +8,7 @@ import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -16,6 +17,7 @@ import msgspec
 from moothall.client.catalog import Catalog
 from moothall.client.errors import BusyError, CallTimeoutError, HallUnreachableError
 from moothall.client.feed import Event, Feed, OnBreak
+from moothall.client.files import Progress, Source
 from moothall.client.hall import Hall
 from moothall.client.retry import Effect
 from moothall.client.store import Session
@@ -139,6 +141,23 @@ class SyncHall:
             BusyError: This client follows as many feeds as it may.
         """
         return SyncFeed(self._loop, self._run, self._run(self._follow(feed, after, on_break)))
+
+    def upload(self, source: Source, *, progress: Progress | None = None) -> str:
+        """Upload a file; see :meth:`Hall.upload`. ``progress`` is called in the client's thread."""
+        return self._run(self._hall.upload(source, progress=progress))
+
+    def download(
+        self,
+        sha256: str,
+        path: str | Path,
+        *,
+        is_replacing: bool = False,
+        progress: Progress | None = None,
+    ) -> Path:
+        """Fetch a file; see :meth:`Hall.download`."""
+        return self._run(
+            self._hall.download(sha256, path, is_replacing=is_replacing, progress=progress)
+        )
 
     def catalog(self, *, is_fresh: bool = False) -> Catalog:
         """Return what the hall offers; see :meth:`Hall.catalog`."""

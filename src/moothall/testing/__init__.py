@@ -9,9 +9,11 @@ from moothall.testing.clock import ManualClock
 from moothall.testing.connection import OpenConnection
 from moothall.testing.entropy import SeededEntropy
 from moothall.testing.hall import OpenHall, ProblemError, RecordedEvent, Visitor, open_test_hall
+from moothall.testing.issuer import NearIssuer
 
 __all__ = [
     "ManualClock",
+    "NearIssuer",
     "OpenConnection",
     "OpenHall",
     "ProblemError",

@@ -26,6 +26,7 @@ class ReceivedEvent(msgspec.Struct, frozen=True):
     cursor: str
     kind: str
     data: Any
+    at_ms: int
 
 
 class OpenConnection:
@@ -86,9 +87,17 @@ class OpenConnection:
     async def next_event(self) -> ReceivedEvent:
         """Return the next event, waiting for it if need be."""
         async with asyncio.timeout(WAIT_SECONDS):
-            while not self.received:
-                self._came.clear()
-                await self._came.wait()
+            event = await self.wait_event()
+        assert event is not None, f"the hall closed the connection: {self.reason}"
+        return event
+
+    async def wait_event(self) -> ReceivedEvent | None:
+        """Return the next event, however long it takes; None once the hall has ended this."""
+        while not self.received:
+            if self.reason is not None or self.ended:
+                return None
+            self._came.clear()
+            await self._came.wait()
         return self.received.popleft()
 
     async def until_live(self, feed: str) -> None:
@@ -109,7 +118,7 @@ class OpenConnection:
     def encode(self, push: Push, feed: str) -> bytes:
         """Implement Sink."""
         return msgspec.json.encode(
-            ["event", feed, push.stream, push.seq, push.cursor, push.kind, push.data]
+            ["event", feed, push.stream, push.seq, push.cursor, push.kind, push.data, push.at_ms]
         )
 
     def encode_end(self, feed: str, reason: str) -> bytes:
@@ -122,12 +131,9 @@ class OpenConnection:
             if found[0] == "end":
                 self.ended[found[1]] = found[2]
                 continue
-            _, feed, stream, seq, cursor, kind, text = found
-            self.received.append(
-                ReceivedEvent(
-                    feed, stream, seq, self._hall.cursor(cursor), kind, msgspec.json.decode(text)
-                )
-            )
+            _, feed, stream, seq, number, kind, text, at_ms = found
+            cursor, data = self._hall.cursor(number), msgspec.json.decode(text)
+            self.received.append(ReceivedEvent(feed, stream, seq, cursor, kind, data, at_ms))
         self._came.set()
 
     async def drained(self) -> None:
@@ -142,3 +148,4 @@ class OpenConnection:
         """Implement Sink."""
         self.reason = reason
         self._connections.forget(self.connection)
+        self._came.set()

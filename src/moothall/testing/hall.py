@@ -32,6 +32,7 @@ from moothall.services.access.store import renew_claim
 from moothall.testing.clock import ManualClock
 from moothall.testing.connection import OpenConnection
 from moothall.testing.entropy import SeededEntropy
+from moothall.testing.issuer import NearIssuer
 
 Q = TypeVar("Q", bound=Request)
 R = TypeVar("R")
@@ -189,8 +190,8 @@ class OpenHall:
         """Return the member with another access token of the same session."""
         token, _ = sign_token(
             self.hall.keys,
-            issuer=ISSUER,
-            audience=ISSUER,
+            issuer=self.hall.issuer,
+            audience=self.hall.audience,
             member_id=visitor.member_id,
             session_id=visitor.session_id,
             session_expires_at_ms=self.clock.now_ms() + DAY_MS,
@@ -199,14 +200,23 @@ class OpenHall:
         )
         return replace(visitor, token=token)
 
+    async def token_for(self, visitor: Visitor, audience: str) -> Visitor:
+        """Return the member with a token for a resource server that is registered here."""
+        issued = await self.call("identity.issue_token", {"audience": audience}, as_=visitor)
+        return replace(visitor, token=issued.access_token)
+
     async def administrator(self, name: str = "admin") -> Visitor:
         """Sign in the first administrator, who may do everything. Once per hall."""
+        visitor = await self.member(name)
+        await self.claim(visitor)
+        return visitor
+
+    async def claim(self, visitor: Visitor) -> None:
+        """Make somebody who is there the first administrator. Once per hall."""
         secret, now_ms = "the secret of this test", self.clock.now_ms()
         digest = digest_secret(secret)
         await self.hall.database.write(lambda tx: renew_claim(tx, digest, now_ms))
-        visitor = await self.member(name)
         await self.call("access.claim_administration", {"secret": secret}, as_=visitor)
-        return visitor
 
     async def connect(self, as_: Visitor | None = None, *, source: str = SOURCE) -> OpenConnection:
         """Open a connection that stays, signed in as ``as_``; it is closed with the hall."""
@@ -251,6 +261,7 @@ async def open_test_hall(
     clock: ManualClock | None = None,
     seed: int | None = None,
     limits_scale: float = 1_000.0,
+    follows: NearIssuer | None = None,
     **settings: Any,
 ) -> AsyncIterator[OpenHall]:
     """Open a hall whose data lies in ``folder``, and close it at the end.
@@ -263,6 +274,7 @@ async def open_test_hall(
             one that is opened again makes no id twice.
         limits_scale: Rate limits are multiplied by this, because the clock stands still;
             1.0 to test them.
+        follows: Makes it a resource server of another hall of the test; see ``NearIssuer``.
         settings: Other settings, by name.
 
     Raises:
@@ -277,13 +289,13 @@ async def open_test_hall(
         Settings(
             data=str(folder / "hall"),
             functions=tuple(map(str, functions)),
-            issuer=ISSUER,
             limits_scale=limits_scale,
-            **settings,
+            **{"public_url": ISSUER, **(follows.settings if follows else {}), **settings},
         ),
         clock=clock,
         entropy=SeededEntropy(next(_seeds) if seed is None else seed),
         on_sync_failure=_give_up,
+        issuer=follows,
     )
     # The ports are given to the framework as a dict; Argon2 at its real cost would take
     # most of the time of a test.

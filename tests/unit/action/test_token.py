@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from joserfc.jwk import OKPKey
 
 from moothall.action import token as token_module
+from moothall.action.assertion import read_assertion
 from moothall.action.token import (
     LIFE_SECONDS,
+    NAME_LENGTH_MAX,
     SKEW_SECONDS,
     TOKEN_LENGTH_MAX,
     TokenVerifier,
@@ -146,6 +148,31 @@ def test_the_token_that_was_signed_is_taken(door: Door) -> None:
     assert expires_at_ms == door.clock.now_ms() + 1_000 * LIFE_SECONDS
     assert parse(token.split(".")[0]) == {"typ": "at+jwt", "alg": "EdDSA", "kid": "k1"}
     assert not door.refuses(door.forge({}, {}))  # so the forger below forges well
+
+
+@pytest.mark.requirement("R3")
+@pytest.mark.parametrize("name", ["", "Ada L", "x" * NAME_LENGTH_MAX, "Ж" * 32])
+def test_a_token_may_carry_the_name_of_its_member(door: Door, name: str) -> None:
+    token = door.sign(name=name)
+    assert parse(token.split(".")[1]).get("name", "") == name
+    assert door.verifier.verify(token).name == name
+    assert len(token) <= TOKEN_LENGTH_MAX
+
+
+@pytest.mark.requirement("R2")
+@pytest.mark.parametrize("name", ["x" * (NAME_LENGTH_MAX + 1), None, 7, ["Ada"], {}])
+def test_a_name_in_a_token_is_a_text_of_bounded_length(door: Door, name: Any) -> None:
+    assert door.refuses(door.forge(body={"name": name}))
+
+
+@pytest.mark.requirement("R2")
+def test_an_assertion_of_the_very_key_is_no_token(door: Door) -> None:
+    """Nor is a token an assertion: each says what it is for (RFC 8725, section 3.11)."""
+    claims = {"iss": HALL, "sub": HALL, "jti": "a1", "exp": parse(door.sign().split(".")[1])["exp"]}
+    for header in ({"typ": "client-authentication+jwt"}, {"typ": "CLIENT-AUTHENTICATION+JWT"}):
+        assert door.refuses(door.forge(header=header, body=claims))
+    assert not door.refuses(door.forge(body=claims))
+    assert read_assertion(door.sign()) is None
 
 
 @pytest.mark.requirement("R2")

@@ -7,7 +7,13 @@ import pytest
 from msgspec import Meta
 
 from moothall.action import RoomSettings
-from moothall.app.config import Settings, read_hall_tables, read_settings, read_tables
+from moothall.app.config import (
+    Settings,
+    check_resource_server,
+    read_hall_tables,
+    read_settings,
+    read_tables,
+)
 from moothall.core.errors import ConfigurationError
 from moothall.senders import MailSettings, PhoneSettings
 from moothall.transports.settings import WebSettings
@@ -188,4 +194,62 @@ def test_a_wrong_table_of_the_hall_is_named(
 ) -> None:
     with pytest.raises(ConfigurationError) as refused:
         read_hall_tables(given, rooms)
+    assert told in str(refused.value)
+
+
+# --- resource servers -----------------------------------------------------------------------------
+
+HOME = "https://home.example"
+
+
+def test_rooms_are_listed_with_commas_in_the_environment_and_as_a_flag() -> None:
+    assert read_settings({}, {"MOOTHALL_ROOMS": "a, b,,c"}, None).rooms == ("a", "b", "c")
+    assert read_settings({"rooms": "a,b"}, {"MOOTHALL_ROOMS": "c"}, None).rooms == ("a", "b")
+
+
+@pytest.mark.requirement("R3")
+@pytest.mark.parametrize(
+    ("settings", "audience"),
+    [
+        ({"port": 9443}, "https://127.0.0.1:9443"),
+        ({"port": 443, "host": "Boards.Example"}, "https://boards.example"),
+        ({"host": "::1", "port": 9443}, "https://[::1]:9443"),
+        ({"port": 0, "public_url": "https://boards.example"}, "https://boards.example"),
+        ({"public_url": "HTTPS://Boards.Example:443/"}, "https://boards.example"),
+        ({"public_url": "https://boards.example:8443"}, "https://boards.example:8443"),
+        ({"public_url": "https://[2001:DB8::1]:1"}, "https://[2001:db8::1]:1"),
+        ({"insecure": True, "port": 80}, "http://127.0.0.1"),
+    ],
+)
+def test_the_audience_is_the_origin_at_which_clients_reach_it(
+    settings: dict[str, Any], audience: str
+) -> None:
+    found = Settings(issuer=HOME, **settings)
+    check_resource_server(found)
+    assert found.audience == audience
+
+
+@pytest.mark.requirement("R3")
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"port": 0}, "public_url: a resource server needs a name that stays"),
+        ({"host": "::"}, "public_url: a resource server needs a name that stays"),
+        ({"public_url": "boards.example"}, "public_url: 'boards.example' is no address of a hall"),
+        ({"public_url": "https://boards.example/x"}, "write https://NAME"),
+        ({"public_url": "https://ann@boards.example"}, "write https://NAME"),
+        ({"public_url": "http://boards.example"}, "write https://NAME"),
+        ({"public_url": HOME}, "issuer: this is the resource server's own address"),
+        ({"issuer": "http://127.0.0.1:1"}, "issuer: keys are fetched by TLS only"),
+        ({"issuer": "home.example"}, "issuer: 'home.example' is no address of a hall"),
+        ({"issuer_fingerprint": "sha256:12"}, "issuer_fingerprint: write sha256: and 64"),
+        ({"rooms": ("identity", "leaderboards")}, "rooms: a resource server leaves signing in"),
+        ({"issuer": "", "issuer_fingerprint": "x"}, "issuer_fingerprint: it belongs to an issuer"),
+    ],
+)
+def test_settings_of_a_resource_server_that_do_not_fit_are_refused(
+    settings: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        check_resource_server(Settings(**{"issuer": HOME, **settings}))
     assert told in str(refused.value)

@@ -34,6 +34,62 @@ def test_all_built_in_rooms_are_found_and_fit_together() -> None:
     assert "hall.ping" in catalog.actions
 
 
+def test_what_a_room_depends_on_comes_along(tmp_path: Path) -> None:
+    assert [room.name for room in find_rooms(["access"], [])] == ["access", "identity"]
+    assert [room.name for room in find_rooms(["feeds"], [])] == ["feeds"]
+    plate = "from moothall.action import Service\nSERVICE = Service(depends_on=('access',))\n"
+    write_room(tmp_path, "shop_u", __init__=plate)
+    served = [room.name for room in find_rooms(BUILT_IN, [tmp_path])]
+    assert served == ["access", "hall", "identity", "shop_u"]
+
+
+FOLLOWER = """
+from moothall.action import Follower, Role, Service
+SERVICE = Service(
+    member_permissions=("a:do", "b:do"),
+    roles=(Role("both", ("a:do", "b:do")),),
+    follower=Follower(
+        actions=("do_thing",), jobs=(JOBS), jobs_of_its_own=(JOBS), member_permissions=("a:do",)
+    ),
+)
+"""
+JOBS = """
+from moothall.action import Context, job
+
+@job(every_ms=1_000)
+async def follow(ctx: Context) -> None:
+    \"\"\"Follow.\"\"\"
+
+@job(every_ms=1_000)
+async def lead(ctx: Context) -> None:
+    \"\"\"Lead.\"\"\"
+"""
+
+
+@pytest.mark.requirement("R3")
+def test_a_room_is_served_in_one_of_two_shapes(tmp_path: Path) -> None:
+    actions = f"{GOOD}\n\n{GOOD.replace('do_thing', 'do_other').split(IMPORTS)[-1]}"
+    plate = FOLLOWER.replace("JOBS", "'follow',")
+    write_room(tmp_path, "shop_v", __init__=plate, actions=actions, jobs=JOBS)
+    whole, follower = (
+        find_rooms(BUILT_IN, [tmp_path], is_follower=is_follower)[-1]
+        for is_follower in (False, True)
+    )
+    assert [one.name for one in whole.actions] == ["shop_v.do_thing", "shop_v.do_other"]
+    assert [one.name for one in follower.actions] == ["shop_v.do_thing"]
+    assert [one.name for one in whole.jobs] == ["shop_v.lead"]
+    assert [one.name for one in follower.jobs] == ["shop_v.follow"]
+    assert Catalog([whole]).permissions >= {"a:do", "b:do"}
+    assert "b:do" not in Catalog([follower]).permissions
+
+
+def test_a_follower_names_what_is_there(tmp_path: Path) -> None:
+    plate = FOLLOWER.replace("JOBS", "'folow',")
+    write_room(tmp_path, "shop_w", __init__=plate, jobs=JOBS)
+    told = refuse(tmp_path)
+    assert "names 'folow', which is not there; did you mean follow?" in told
+
+
 @pytest.mark.requirement("R40")
 def test_a_folder_is_one_room_or_holds_rooms(tmp_path: Path) -> None:
     write_room(tmp_path / "one", "shop_a")

@@ -107,4 +107,4 @@ async def test_operator_is_shown_the_issuer_that_stands_in_tokens(
         assert claims["iss"] == named or not named
         assert f"  issuer       {claims['iss']}\n  audience     the same" in shown
 
-    await serve(tmp_path / "hall", monkeypatch, story, issuer=named)
+    await serve(tmp_path / "hall", monkeypatch, story, public_url=named)

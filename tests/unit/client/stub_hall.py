@@ -141,6 +141,8 @@ class StubHall:
         self.sign_ins: list[Any] = []
         self.documents = 0
         self.are_there = True
+        self.document: Mapping[str, Any] = DOCUMENT
+        self.description: Mapping[str, Any] | None = None
         self.generation = 0
         self.now_ms = 0
 
@@ -156,7 +158,13 @@ class StubHall:
                 self.documents += 1
                 if request.headers.get("if-none-match") == '"v1"':
                     return httpx.Response(304)
-                return httpx.Response(200, json=DOCUMENT, headers={"etag": '"v1"'})
+                return httpx.Response(200, json=self.document, headers={"etag": '"v1"'})
+            case "/.well-known/moothall":
+                if not self.are_there:
+                    raise httpx.ConnectError("refused")
+                if self.description is None:
+                    return problem("not_found", status=404, retryable=False)
+                return httpx.Response(200, json=self.description)
             case "/v1/identity.open_session" | "/v1/identity.register_guest":
                 self.sign_ins.append(json.loads(request.content))
                 self.generation = 1

@@ -1,15 +1,28 @@
 """Import of entries: which rows become which entries, and what the hall is sent."""
 
+import asyncio
 import json
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from moothall.client import Hall
-from moothall.client.cli.plan import Mapped, Plan, make_board_id, make_plan, read_time
-from moothall.client.cli.rows import Row, read_rows
-from moothall.client.cli.upload import Outcome, upload
+from moothall.client.cli.plan import (
+    CHUNK_BYTES,
+    CHUNK_ROWS,
+    Mapped,
+    Outcome,
+    Planner,
+    make_board_id,
+    read_time,
+)
+from moothall.client.cli.rows import Row, Table, read_rows, survey
+from moothall.client.cli.upload import IN_FLIGHT, Importer
+from moothall.client.errors import CallError
 from moothall.core.ids import make_slug
 from tests.unit.client.stub_hall import URL, ManualTime, StubHall, problem
 
@@ -25,45 +38,124 @@ Luigi,Lap,Booth,1997-02-16
 """
 
 
-def plan_of(content: bytes, mapped: Mapped = KART) -> Plan:
-    return make_plan(read_rows(content, is_jsonl=False)[1], mapped)
+class Planned:
+    """What a planner makes of all rows of a text."""
+
+    def __init__(self, rows: Iterator[Row], mapped: Mapped = KART) -> None:
+        self.planner = Planner(mapped)
+        self.refused: list[int] = []
+        stripe = []
+        for row in rows:
+            try:
+                stripe.append(self.planner.take(row))
+            except ValueError:
+                self.refused.append(row.line)
+        self.chunks = list(self.planner.cut(stripe))
+
+    def entries(self, at: int) -> list[dict[str, Any]]:
+        return [json.loads(body) for body in self.chunks[at].bodies]
 
 
-def test_rows_become_entries_of_boards() -> None:
-    plan = plan_of(CSV)
-    assert [(board.name, board.lines) for board in plan.boards] == [
+@pytest.fixture
+def rows_of(tmp_path: Path) -> Any:
+    """Return a function that gives the rows of a file with this content."""
+
+    def make(content: bytes, name: str = "rows.csv") -> Iterator[Row]:
+        file = tmp_path / name
+        file.write_bytes(content)
+        return read_rows(file)
+
+    return make
+
+
+def test_rows_become_entries_of_boards(rows_of: Any) -> None:
+    planned = Planned(rows_of(CSV))
+    assert [(chunk.board.name, chunk.lines) for chunk in planned.chunks] == [
         ("Luigi Lap", [2]),
         ("Wario\nStadium Lap", [4]),
     ]
-    assert plan.boards[0].entries == [
-        {
-            "submitter": "Salam",
-            "score": 132.99,
-            "submitted_at_ms": 855964800000,
-            "verified": True,
-        }
+    assert planned.entries(0) == [
+        {"submitter": "Salam", "score": 132.99, "submitted_at_ms": 855964800000, "row": 2}
     ]
-    assert [one.line for one in plan.refused] == [3, 6, 7, 8]
-    assert plan.rows == 6
+    assert planned.refused == [3, 6, 7, 8]
 
 
-def test_json_lines() -> None:
+def test_file_is_surveyed_before_anything_is_done(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_bytes(CSV)
+    assert survey(file) == Table(["track", "type", "player", "date", "time"], 6)
+
+
+def test_json_lines(rows_of: Any, tmp_path: Path) -> None:
     text = b'{"player":"a","time":1,"date":5}\n\nnope\n[]\n{"player":"a","time":true,"date":5}\n'
-    columns, rows = read_rows(text, is_jsonl=True)
-    assert columns == ["player", "time", "date"]
-    plan = make_plan(rows, Mapped(submitter="player", score="time", time="date", board_id="7"))
-    assert plan.boards[0].entries[0]["submitted_at_ms"] == 5
-    assert [one.line for one in plan.refused] == [3, 4, 5]
+    mapped = Mapped(submitter="player", score="time", time="date", board_id="7")
+    planned = Planned(rows_of(text, "rows.jsonl"), mapped)
+    assert survey(tmp_path / "rows.jsonl") == Table(["player", "time", "date"], 4)
+    assert planned.entries(0)[0]["submitted_at_ms"] == 5
+    assert planned.refused == [3, 4, 5]
 
 
-@pytest.mark.parametrize("content", [b"", b"a,a\n1,2\n", b"\xff\xfe", b'a,b\n"x,1\n'])
-def test_what_is_no_table(content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"a,a\n1,2\n", b"a\n\xff\xfe\n", b'a,b\n"x,1\n'])
+def test_what_is_no_table(rows_of: Any, content: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
-        read_rows(content, is_jsonl=False)
+        list(rows_of(content))
 
 
-def test_semicolons() -> None:
-    assert read_rows(b"a;b\n1;2\n", is_jsonl=False)[1] == [Row(2, {"a": "1", "b": "2"})]
+def test_semicolons(rows_of: Any) -> None:
+    assert list(rows_of(b"a;b\n1;2\n")) == [Row(2, {"a": "1", "b": "2"})]
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "reason"),
+    [
+        ("player", "x" * 65, "longer than 64"),
+        ("remark", "x" * 4_001, "longer than 4,000"),
+        ("number", "x" * 129, "longer than 128"),
+        ("time", "inf", "no finite number"),
+    ],
+)
+def test_what_the_hall_would_refuse_a_call_for_is_refused_here(
+    column: str, text: str, reason: str
+) -> None:
+    mapped = Mapped(
+        submitter="player",
+        score="time",
+        time="date",
+        description="remark",
+        ref="number",
+        board_id="7",
+    )
+    values = {"player": "a", "time": "1", "date": "5", "remark": "hm", "number": "r1"}
+    planner = Planner(mapped)
+    entry = json.loads(planner.take(Row(9, values)).body)
+    assert (entry["description"], entry["ref"], entry["row"]) == ("hm", "r1", 9)
+    with pytest.raises(ValueError, match=reason):
+        planner.take(Row(10, {**values, column: text}))
+
+
+def test_rows_of_a_member_come_together_and_in_order() -> None:
+    rows = [
+        Row(line, {"track": track, "type": "1", "player": player, "time": "1", "date": "5"})
+        for line, (track, player) in enumerate(
+            [("a", "x"), ("b", "y"), ("a", "y"), ("b", "x"), ("a", "x")], start=2
+        )
+    ]
+    planned = Planned(iter(rows))
+    assert [(chunk.board.board_id, chunk.lines) for chunk in planned.chunks] == [
+        ("a-1", [2, 6, 4]),
+        ("b-1", [5, 3]),
+    ]
+
+
+def test_chunks_keep_the_bounds_of_a_call() -> None:
+    mapped = Mapped(submitter="p", score="s", time="t", description="d", board_id="7")
+    values = {"p": "a", "s": "1", "t": "5"}
+    many = Planned((Row(at, values) for at in range(2 * CHUNK_ROWS + 1)), mapped)
+    assert [len(chunk.lines) for chunk in many.chunks] == [CHUNK_ROWS, CHUNK_ROWS, 1]
+    long = Planned((Row(at, {**values, "d": "x" * 4_000}) for at in range(300)), mapped)
+    sizes = [sum(map(len, chunk.bodies)) + len(chunk.bodies) for chunk in long.chunks]
+    assert len(sizes) == 2
+    assert CHUNK_BYTES * 0.9 < max(sizes) <= CHUNK_BYTES + 4_200
 
 
 @pytest.mark.parametrize(
@@ -96,27 +188,38 @@ def test_board_ids_are_readable_and_differ() -> None:
     assert len(make_board_id("x" * 200, ["x" * 64])) <= 64
 
 
-async def send(hall: StubHall, plan: Plan, new_board: dict[str, str] | None = None) -> Outcome:
+async def send(
+    hall: StubHall, rows: Iterator[Row], new_board: dict[str, str] | None = None
+) -> Outcome:
     async with Hall(URL, world=ManualTime().world(hall)) as client:
-        return await upload(
-            client, plan, file_hash="f", new_board=new_board, progress=lambda _: None
-        )
+        importer = importer_to(client, new_board)
+        await importer.run(rows)
+        return importer.outcome
 
 
-def many(count: int) -> Plan:
-    lines = "".join(f"Luigi,Lap,p{at},1997-02-15,{at}\n" for at in range(count))
-    return plan_of(f"track,type,player,date,time\n{lines}".encode())
+def importer_to(
+    client: Hall,
+    new_board: dict[str, str] | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Importer:
+    return Importer(client, Planner(KART), new_board=new_board, progress=progress)
 
 
-@pytest.mark.requirement("R34")
-async def test_repeated_import_sends_the_same_keys() -> None:
+def many(count: int) -> Iterator[Row]:
+    for at in range(count):
+        values = {"track": "Luigi", "type": "Lap", "player": f"p{at:07}", "date": "5"}
+        yield Row(at + 2, {**values, "time": str(at)})
+
+
+@pytest.mark.requirement("R61")
+async def test_repeated_import_sends_the_same_rows() -> None:
     hall = StubHall()
     for _ in range(2):
-        await send(hall, many(1_200))
-    keys = hall.headers("idempotency-key")
-    assert keys[:3] == keys[3:]
-    assert len(set(keys)) == 3
-    assert [len(body["entries"]) for body in hall.bodies()[:3]] == [500, 500, 200]
+        await send(hall, many(CHUNK_ROWS + 200))
+    bodies = sorted((len(body["entries"]), json.dumps(body)) for body in hall.bodies())
+    assert [count for count, _ in bodies] == [200, 200, CHUNK_ROWS, CHUNK_ROWS]
+    assert bodies[0] == bodies[1]
+    assert bodies[2] == bodies[3]
 
 
 async def test_refused_row_is_set_aside_and_the_rest_goes_on() -> None:
@@ -141,42 +244,101 @@ async def test_refused_row_is_set_aside_and_the_rest_goes_on() -> None:
     ]
 
 
-async def test_rows_that_the_hall_leaves_out_are_reported_by_line() -> None:
+async def test_rows_that_the_hall_leaves_out_or_knows_are_counted() -> None:
     refused = [
         {"row": 2, "field": "submitter", "reason": "no", "remedy": ""},
         {"row": 99, "reason": "no such row"},
         "nonsense",
     ]
-    hall = StubHall(httpx.Response(200, json={"imported": 7, "refused": refused}))
+    hall = StubHall(httpx.Response(200, json={"imported": 4, "known": 3, "refused": refused}))
     outcome = await send(hall, many(8))
-    assert outcome.imported == {"luigi-lap": 7}
+    assert (outcome.imported, outcome.known) == ({"luigi-lap": 4}, {"luigi-lap": 3})
     assert [(one.line, one.reason) for one in outcome.refused] == [(4, "submitter: no")]
 
 
-async def test_missing_board_is_made_and_a_known_one_is_taken() -> None:
+async def test_missing_board_is_made_once_and_a_known_one_is_taken() -> None:
     exists = problem("already_exists", status=409, retryable=False)
     for replies, created in (([exists], []), ([], ["luigi-lap"])):
         hall = StubHall(*replies)
-        outcome = await send(hall, many(1), {"direction": "ascending"})
+        outcome = await send(hall, many(3 * CHUNK_ROWS), {"direction": "ascending"})
         assert outcome.created == created
-        assert outcome.imported == {"luigi-lap": 1}
+        assert outcome.imported == {"luigi-lap": 3 * CHUNK_ROWS}
         assert hall.bodies()[0]["name"] == "Luigi Lap"
+        assert len(hall.requests) == 4
 
 
-async def test_board_that_cannot_be_used_does_not_stop_the_others() -> None:
-    plan = plan_of(CSV)
+async def test_board_that_cannot_be_used_does_not_stop_the_others(rows_of: Any) -> None:
     hall = StubHall(problem("not_found", status=404, retryable=False))
-    outcome = await send(hall, plan)
-    assert outcome.imported == {"wario-stadium-lap": 1}
-    assert 2 in [one.line for one in outcome.refused]
-    assert outcome.stopped_by is None
+    outcome = await send(hall, rows_of(CSV))
+    assert sum(outcome.imported.values()) == 1
+    assert len(outcome.refused) == 5
 
 
 async def test_what_concerns_all_rows_stops_the_import() -> None:
-    hall = StubHall(problem("permission_denied", status=403, retryable=False))
-    outcome = await send(hall, plan_of(CSV))
-    assert outcome.stopped_by is not None
-    assert len(hall.requests) == 1
+    hall = StubHall(script=lambda _: problem("permission_denied", status=403, retryable=False))
+    async with Hall(URL, world=ManualTime().world(hall)) as client:
+        importer = importer_to(client)
+        with pytest.raises(CallError, match="It is permission_denied"):
+            await importer.run(many(20 * CHUNK_ROWS))
+    assert len(hall.requests) <= IN_FLIGHT
+
+
+@pytest.mark.requirement("R61")
+async def test_preview_asks_which_boards_there_are_and_changes_nothing(rows_of: Any) -> None:
+    hall = StubHall(httpx.Response(200, json={}), problem("not_found", status=404, retryable=False))
+    async with Hall(URL, world=ManualTime().world(hall)) as client:
+        importer = importer_to(client, {"direction": "ascending"})
+        await importer.preview(rows_of(CSV))
+    assert importer.outcome.created == ["wario-stadium-lap"]
+    assert [one.line for one in importer.outcome.refused] == [3, 6, 7, 8]
+    assert [request.url.path for request in hall.requests] == ["/v1/leaderboards.get_board"] * 2
+
+
+class HangingHall(StubHall):
+    """Answers the first import, and no other."""
+
+    @property
+    def transport(self) -> httpx.MockTransport:
+        async def answer(request: httpx.Request) -> httpx.Response:
+            if self.requests:
+                await asyncio.Event().wait()
+            return self.answer(request)
+
+        return httpx.MockTransport(answer)
+
+
+async def test_interrupted_import_tells_what_is_done() -> None:
+    async with Hall(URL, world=ManualTime().world(HangingHall())) as client:
+        answered = asyncio.Event()
+        importer = importer_to(client, progress=lambda _: answered.set())
+        importing = asyncio.create_task(importer.run(many(4 * CHUNK_ROWS)))
+        await answered.wait()
+        importing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await importing
+    assert importer.outcome.imported == {"luigi-lap": CHUNK_ROWS}
+
+
+@pytest.mark.requirement("R61")
+async def test_long_file_is_read_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moothall.client.cli.upload.STRIPE_ROWS", 2_000)
+    peaks = []
+    for count in (20_000, 80_000):
+        tracemalloc.start()
+        outcome = await send(Forgetful(), many(count))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert outcome.imported == {"luigi-lap": count}
+    assert peaks[1] < 1.3 * peaks[0], "memory does not grow with the file"
+
+
+class Forgetful(StubHall):
+    """Keeps no requests."""
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        reply = super().answer(request)
+        self.requests.clear()
+        return reply
 
 
 def test_real_records(request: pytest.FixtureRequest) -> None:
@@ -189,5 +351,6 @@ def test_real_records(request: pytest.FixtureRequest) -> None:
         time="date",
         board="{track} {type} (shortcut {shortcut})",
     )
-    plan = plan_of(Path(file).read_bytes(), mapped)
-    assert (plan.rows, len(plan.boards), plan.refused) == (2_504, 56, [])
+    planned = Planned(read_rows(file), mapped)
+    assert (survey(file).rows, len(planned.planner.boards), planned.refused) == (2_504, 56, [])
+    assert sum(len(chunk.lines) for chunk in planned.chunks) == 2_504

@@ -1,6 +1,7 @@
 """The wallet loses nothing: whole files, no overwriting of damage, locks, private secrets."""
 
 import asyncio
+import json
 import stat
 import sys
 from pathlib import Path
@@ -8,8 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
+from msgspec.structs import replace
 
-from moothall.client import Session, Wallet, WalletDamagedError, WalletError
+from moothall.client import IssuedToken, Session, Wallet, WalletDamagedError, WalletError
 from moothall.client.wallet import Server
 from moothall.client.wallet.files import FileLock, write_file
 
@@ -91,7 +94,7 @@ def test_damaged_file_is_told_and_never_overwritten(
 def test_damaged_secrets_are_not_overwritten_nor_shown(wallet: Wallet) -> None:
     wallet.save_session("home", session("very-secret"))
     path = wallet.folder / "sessions.json"
-    damaged = path.read_bytes().replace(b'"format": 1', b'"format": "1"')
+    damaged = path.read_bytes().replace(b'"format": 2', b'"format": "2"')
     path.write_bytes(damaged)
     with pytest.raises(WalletDamagedError) as caught:
         wallet.save_session("home", session("new"))
@@ -102,7 +105,7 @@ def test_damaged_secrets_are_not_overwritten_nor_shown(wallet: Wallet) -> None:
 def test_file_of_a_newer_program_is_left_alone(wallet: Wallet) -> None:
     wallet.add_server("home", HOME)
     path = wallet.folder / "servers.json"
-    newer = b'{"format": 2, "homes": []}'
+    newer = b'{"format": 3, "homes": []}'
     path.write_bytes(newer)
     with pytest.raises(WalletError, match="newer"):
         wallet.add_server("away", AWAY)
@@ -211,3 +214,86 @@ def test_damaged_cache_is_fetched_anew(wallet: Wallet) -> None:
     assert wallet.load_catalog("home") == ('"v1"', b"{}\n{}")
     write_file(wallet.folder / "cache" / "home.openapi", b"\xff")
     assert wallet.load_catalog("home") is None
+
+
+def boards(identity: str | None = "home") -> Server:
+    url = "https://boards.example:8443"
+    return Server(url=url, trust="system", kind="resource", issuer="urn:home", identity=identity)
+
+
+def token(session_id: str = "s1") -> IssuedToken:
+    return IssuedToken(
+        audience="https://boards.example:8443",
+        session_id=session_id,
+        access_token="for boards",
+        access_lifetime_ms=5,
+        received_at_ms=0,
+    )
+
+
+@pytest.mark.requirement("R110")
+def test_files_of_an_older_program_are_read_and_written_as_new_ones(wallet: Wallet) -> None:
+    wallet.add_server("home", HOME)
+    wallet.save_session("home", session())
+    old_server = {"url": HOME.url, "trust": "system", "certificate_pem": None}
+    old = {
+        "servers.json": {"format": 1, "current": "home", "servers": {"home": old_server}},
+        "sessions.json": {"format": 1, "sessions": {"home": structs.asdict(session())}},
+    }
+    for name, content in old.items():
+        (wallet.folder / name).write_text(json.dumps(content))
+    assert wallet.get_server() == ("home", HOME)
+    assert wallet.load_session("home") == session()
+    wallet.add_server("boards", boards())
+    wallet.store("boards").save_token(token())
+    assert wallet.load_session("home") == session()
+    for name in old:
+        assert json.loads((wallet.folder / name).read_bytes())["format"] == 2
+
+
+@pytest.mark.parametrize("identity", [None, "nobody", "boards"])
+def test_resource_server_needs_an_identity_server(wallet: Wallet, identity: str | None) -> None:
+    wallet.add_server("home", HOME)
+    with pytest.raises(WalletError, match="identity server"):
+        wallet.add_server("boards", boards(identity))
+    wallet.add_server("boards", boards())
+    with pytest.raises(WalletError, match="identity server"):
+        wallet.edit_server("boards", boards(identity))
+    assert wallet.identity_of("boards") == ("home", HOME)
+
+
+def test_identity_server_that_others_need_stays(wallet: Wallet) -> None:
+    wallet.add_server("home", HOME)
+    wallet.add_server("boards", boards())
+    wallet.save_session("home", session())
+    with pytest.raises(WalletError, match="boards"):
+        wallet.remove_server("home")
+    with pytest.raises(WalletError, match="boards"):
+        wallet.edit_server("home", boards())
+    assert wallet.load_session("home") == session()
+    wallet.edit_server("home", HOME, new_name="house")
+    assert wallet.identity_of("boards") == ("house", HOME)
+
+
+def test_tokens_end_with_their_session_and_their_place(wallet: Wallet) -> None:
+    wallet.add_server("home", HOME)
+    wallet.add_server("boards", boards())
+    shelf = wallet.store("boards")
+    shelf.save_token(token())
+    assert shelf.load_token() is None  # Nobody is signed in any more.
+    wallet.save_session("home", session())
+    shelf.save_token(token())
+    wallet.save_session("home", session("renewed"))
+    assert shelf.load_token() == token()
+    wallet.edit_server("boards", boards(), new_name="kart")
+    assert wallet.store("kart").load_token() == token()
+    wallet.edit_server("kart", replace(boards(), url=AWAY.url))
+    assert wallet.store("kart").load_token() is None
+    wallet.store("kart").save_token(token())
+    wallet.save_session("home", replace(session(), session_id="s2"))
+    assert wallet.store("kart").load_token() is None
+
+
+@pytest.mark.requirement("R110")
+def test_tokens_are_not_shown(wallet: Wallet) -> None:
+    assert "for boards" not in repr(token())

@@ -1,9 +1,11 @@
 """`register`, `login`, `logout`, `whoami`: the member at this machine."""
 
+from collections.abc import Coroutine
+from typing import Any
+
 import click
 
 from moothall.client.cli.ask import confirm, read_secret
-from moothall.client.cli.derive import call
 from moothall.client.cli.groups import LocalCommand
 from moothall.client.cli.render import print_result, say
 from moothall.client.cli.state import State, is_interactive, state_of
@@ -12,6 +14,7 @@ from moothall.client.device import LABEL_LENGTH_MAX, describe_device, is_device_
 from moothall.client.errors import CallError, ClientError, HallUnreachableError
 from moothall.client.retry import Effect
 from moothall.client.store import Session
+from moothall.client.wallet.secrets import VARIABLE, Place
 
 _HOW_TO_JOIN = {
     "open": "moothall register NAME",
@@ -94,11 +97,11 @@ def _register(
     *, name: str, invitation: bool, contact: str, device: str, password_stdin: bool
 ) -> None:
     state = state_of(click.get_current_context())
-    state.server()  # First: nobody should think of a password for nothing.
-    needed = state.run(state.hall().get_registration(name))
+    _check_place(state)
+    needed = state.run(state.identity_hall().get_registration(name))
     if needed["is_name_free"] is False or needed["mode"] == "closed":
         # The hall says why, before anybody thinks of a password or looks for a code.
-        state.run(state.hall().register(name, "-"))
+        state.run(state.identity_hall().register(name, "-"))
     needs = {*needed["needs"], *(["invitation"] if invitation else [])}
     proofs = _read_proofs(state, needs, contact, from_stdin=password_stdin)
     _join(state, name, proofs, device, from_stdin=password_stdin)
@@ -123,7 +126,7 @@ def _read_proofs(
         contact = click.prompt("E-mail address or phone number", err=True)
     if contact:
         if not from_stdin:
-            sent = state.run(state.hall().request_contact(contact))
+            sent = state.run(state.identity_hall().request_contact(contact))
             say(f"a message was sent to {sent['contact']}")
         proofs |= {"contact": contact, "code": read_secret("code", from_stdin=from_stdin)}
     return proofs
@@ -134,17 +137,17 @@ def _join(
 ) -> None:
     """Make the account and sign in."""
     password = read_secret("password", from_stdin=from_stdin, is_new=True)
-    state.run(state.hall().register(name, password, **proofs))
+    state.run(state.identity_hall().register(name, password, **proofs))
     _open(state, name, password, device)
 
 
 def _login(*, name: str | None, guest: bool, device: str, password_stdin: bool) -> None:
     state = state_of(click.get_current_context())
-    server, _ = state.server()
+    server = _check_place(state)
     if guest == (name is not None):
         raise click.UsageError("give a name, or --guest")
     if name is None:
-        _print_session(state, state.run(state.hall().sign_in_guest(device=device)))
+        _sign_in(state, state.identity_hall().sign_in_guest(device=device))
         return
     may_ask = is_interactive() and not password_stdin
     if (may_ask or state.settings.yes) and _is_free(state, name):
@@ -163,7 +166,7 @@ def _login(*, name: str | None, guest: bool, device: str, password_stdin: bool) 
 def _is_free(state: State, name: str) -> bool:
     """Tell whether an open hall would make an account of this name."""
     try:
-        return state.run(state.hall().get_registration(name))["is_name_free"] is True
+        return state.run(state.identity_hall().get_registration(name))["is_name_free"] is True
     except CallError:
         return False  # nobody can have it; signing in will tell
 
@@ -171,19 +174,43 @@ def _is_free(state: State, name: str) -> bool:
 def _how_to_join(state: State) -> str:
     """Return how whoever may be new here gets an account, or ''."""
     try:
-        mode = state.run(state.hall().get_registration())["mode"]
+        mode = state.run(state.identity_hall().get_registration())["mode"]
     except ClientError:
         return ""
     return f"or, if you are new here: {_HOW_TO_JOIN[mode]}"
 
 
 def _open(state: State, name: str, password: str, device: str) -> None:
-    session = state.run(state.hall().sign_in(name, password, device=device))
-    _print_session(state, session)
+    _sign_in(state, state.identity_hall().sign_in(name, password, device=device))
+
+
+def _sign_in(state: State, deed: Coroutine[Any, Any, Session]) -> None:
+    is_first = state.wallet.sessions.is_new
+    _print_session(state, state.run(deed))
+    if is_first and not state.settings.json:
+        _tell_where_it_rests(state)
+
+
+def _check_place(state: State) -> str:
+    """Return where a session would be opened; nobody should think of a password for nothing.
+
+    Raises:
+        WalletError: It could not be kept.
+    """
+    name, _ = state.identity_server()
+    state.wallet.vault.check()
+    state.wallet.sessions.read()
+    return name
+
+
+def _describe_place(state: State) -> str:
+    """Return where sessions are opened, and for which server, if that is another one."""
+    identity, name = state.identity_server()[0], state.server()[0]
+    return identity if identity == name else f"{identity}, the identity server of {name}"
 
 
 def _print_session(state: State, session: Session) -> None:
-    server, data = state.server()
+    server, data = state.identity_server()
     if state.settings.json:
         shown = {
             "name": session.name,
@@ -194,13 +221,22 @@ def _print_session(state: State, session: Session) -> None:
         }
         print_result(shown, as_json=True)
     else:
-        say(f"signed in to {server} as {session.name}")
+        say(f"signed in to {_describe_place(state)} as {session.name}")
+
+
+def _tell_where_it_rests(state: State) -> None:
+    """Say that the session rests in a file, where nobody chose that."""
+    if state.wallet.vault.place is Place.AUTO and not state.wallet.sessions.read().keyring:
+        say(
+            f"no keyring works here: the session is kept in {state.wallet.folder}, which only you"
+            f" can read ({VARIABLE}=file says that this is meant)"
+        )
 
 
 def _logout() -> None:
     state = state_of(click.get_current_context())
-    server, _ = state.server()
-    hall = state.hall()
+    server = _describe_place(state)
+    hall = state.identity_hall()
     if hall.session is None:
         say(f"nobody is signed in to {server}")
         return
@@ -211,12 +247,15 @@ def _logout() -> None:
         say(f"{name} is signed out here; {server} was not told: {error}")
         raise
     if state.settings.json:
-        print_result({"name": name, "server": server}, as_json=True)
+        print_result({"name": name, "server": state.identity_server()[0]}, as_json=True)
     else:
         say(f"signed out from {server}")
 
 
 def _whoami() -> None:
     state = state_of(click.get_current_context())
-    result = call(state, "identity.get_self", {}, effect=Effect.READ)
+    hall = state.identity_hall()
+    if state.server() != state.identity_server() and not state.settings.json:
+        say(f"at {_describe_place(state)}:")
+    result = state.run(hall.call("identity.get_self", {}, effect=Effect.READ))
     print_result(result, as_json=state.settings.json)

@@ -135,7 +135,8 @@ def _upload(state: State, lines: Sequence[Line], report: Report) -> None:
     parts = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*parts, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("lines", total=len(lines))
-        deed = send(state.hall(), lines, report, lambda count: bar.advance(task, count))
+        _, hall = state.place_of("identity.import_credentials")
+        deed = send(hall, lines, report, lambda count: bar.advance(task, count))
         state.run(deed)
 
 

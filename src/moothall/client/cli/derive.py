@@ -9,7 +9,7 @@ import click
 from moothall.client.catalog import Catalog, Operation
 from moothall.client.cli.ask import confirm, read_secret
 from moothall.client.cli.fields import NEGATIVE_MARK, Kind, fields_of, parameters_of
-from moothall.client.cli.render import print_result
+from moothall.client.cli.render import print_result, say
 from moothall.client.cli.settings import add_global_options
 from moothall.client.cli.state import State, state_of
 from moothall.client.cli.text import neutralise
@@ -36,12 +36,18 @@ REPLACED = frozenset(
         "feeds.acknowledge",
         "feeds.subscribe",
         "feeds.unsubscribe",
+        "files.change_reader",
+        "files.get_chunk",
+        "files.hold_file",
+        "files.put_chunk",
+        "files.release_file",
         "identity.authenticate",
         "identity.close_session",
         "identity.open_session",
         "identity.refresh_session",
         "identity.register",
         "identity.register_guest",
+        "leaderboards.add_proof",
         "leaderboards.import_entries",
     }
 )
@@ -59,7 +65,7 @@ _SECRET_NAME = re.compile(r"(^|_)(token|password|secret|code|key|link)$")
 class ActionCommand(click.Command):
     """A command that calls one action."""
 
-    def __init__(self, operation: Operation, catalog: Catalog) -> None:
+    def __init__(self, operation: Operation, catalog: Catalog, place: str = "") -> None:
         self.operation = operation
         self.fields = fields_of(operation.request, catalog)
         params = [param for field in self.fields for param in parameters_of(field)]
@@ -73,7 +79,7 @@ class ActionCommand(click.Command):
             params=add_global_options(params),
             help=_help(operation),
             short_help=neutralise(operation.summary.replace("``", "")),
-            epilog=f"Calls {neutralise(operation.name)}.",
+            epilog=f"Calls {neutralise(operation.name)}{place}.",
         )
 
     @override
@@ -88,8 +94,12 @@ class ActionCommand(click.Command):
         state, values = state_of(ctx), ctx.params
         verb = self.operation.command[1]
         request = self._request(values)
+        place, _ = state.place_of(self.operation.name)
+        elsewhere = "" if place == state.server()[0] else place
         if verb in DANGEROUS:
-            confirm(state, question_for(self.operation, request))
+            confirm(state, question_for(self.operation, request, elsewhere))
+        elif elsewhere and not state.settings.json:
+            say(f"at {elsewhere}:")
         request |= self._secrets(values)
         result = call(state, self.operation.name, request)
         if self.operation.secret_reply and not values.get("show_secrets__"):
@@ -120,8 +130,9 @@ class ActionCommand(click.Command):
 
 
 def call(state: State, action: str, request: Mapping[str, Any], **options: Any) -> Any:
-    """Call an action of the hall of this run."""
-    return state.run(state.hall().call(action, request, **options))
+    """Call an action of the hall of this run, or of its identity server if only that offers it."""
+    _, hall = state.place_of(action)
+    return state.run(hall.call(action, request, **options))
 
 
 def commands_of(catalog: Catalog, noun: str) -> dict[str, Operation]:
@@ -157,8 +168,14 @@ def hide_secrets(result: Any) -> Any:
     }
 
 
-def question_for(operation: Operation, request: Mapping[str, Any]) -> str:
-    """Return what is asked before a command that takes something away."""
+def question_for(operation: Operation, request: Mapping[str, Any], elsewhere: str = "") -> str:
+    """Return what is asked before a command that takes something away.
+
+    Args:
+        operation: What would be called.
+        request: With what.
+        elsewhere: Name of the server, if it is not the current one.
+    """
     noun, verb = operation.command
     # An empty place would look as if something were missing, where most is at stake.
     shown = {
@@ -166,7 +183,8 @@ def question_for(operation: Operation, request: Mapping[str, Any]) -> str:
         for name, value in request.items()
     }
     what = ", ".join(f"{name} {value}" for name, value in shown.items())
-    return neutralise(f"{verb.capitalize()} {noun}{': ' if what else ''}{what}?")
+    at = f" at {elsewhere}" if elsewhere else ""
+    return neutralise(f"{verb.capitalize()} {noun}{at}{': ' if what else ''}{what}?")
 
 
 def _help(operation: Operation) -> str:

@@ -1,29 +1,34 @@
 """`moothall entry import FILE`: the history of boards, from CSV or JSON Lines."""
 
 import csv
-import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 
-from moothall.client.cli.exits import OK, PARTLY, exit_code
+from moothall.client.cli.exits import INTERRUPTED, OK, PARTLY, exit_code
 from moothall.client.cli.failures import tell
 from moothall.client.cli.groups import LocalCommand, NounGroup
-from moothall.client.cli.plan import Mapped, Plan, Refused, make_plan
+from moothall.client.cli.plan import (
+    LINE_COLUMN,
+    REASON_COLUMN,
+    Mapped,
+    Outcome,
+    Planner,
+    Refused,
+)
 from moothall.client.cli.render import print_result, say
-from moothall.client.cli.rows import read_rows
+from moothall.client.cli.rows import Table, read_rows, survey
 from moothall.client.cli.state import State, state_of
 from moothall.client.cli.text import neutralise
-from moothall.client.cli.upload import Outcome, Progress, upload
+from moothall.client.cli.upload import Importer
+from moothall.client.errors import ClientError
 from moothall.core.names import near_matches
 
 _RETRIES = 10
 _SHOWN_MAX = 10
-_JSONL_SUFFIXES = frozenset({".jsonl", ".ndjson"})
 
 
 def entry_group() -> click.Group:
@@ -37,7 +42,8 @@ _HELP = """Import entries into boards, from CSV or JSON Lines.
 Columns are named by --submitter, --score and --time. A board is named by a template over
 columns: --board "{track} {type}", and made if it is missing and --direction is given.
 
-Repeating the command within a day has no second effect.
+A row that is there already changes nothing: repeat the command to go on after a break. A row is
+known by its --ref, or else by submitter, score, time and its line in the file.
 """
 
 
@@ -55,38 +61,63 @@ def _params() -> list[click.Parameter]:
             ["--time"], default="time", help="When: ISO, or epoch milliseconds.", **column
         ),
         click.Option(["--description"], metavar="COLUMN", help="First comment of the entry."),
+        click.Option(["--ref"], metavar="COLUMN", help="The row's own id, never used twice."),
+        click.Option(
+            ["--season"], type=click.IntRange(min=1), help="In which they count; now's by default."
+        ),
         click.Option(
             ["--verified/--unverified"], default=True, show_default=True, help="State of entries."
         ),
         click.Option(["--direction"], help="Of new boards: ascending or descending."),
         click.Option(["--counting"], help="Of new boards: which scores count."),
         click.Option(["--default-level"], help="Of new boards: what everyone may do."),
-        click.Option(["--dry-run"], is_flag=True, help="Check the file, and call nothing."),
+        click.Option(["--dry-run"], is_flag=True, help="Tell what would be done; change nothing."),
         click.Option(
             ["--refused"],
             type=click.Path(dir_okay=False, writable=True),
             metavar="FILE",
-            help="Write refused rows here, as CSV: line, board, reason.",
+            help="Write refused rows here, as CSV to be mended and imported again.",
         ),
     ]
 
 
 def _import(*, file: str, dry_run: bool, refused: str | None, **options: Any) -> int:
     state = state_of(click.get_current_context())
-    mapped = _mapped(options)
-    content = Path(file).read_bytes()
-    plan = _plan(Path(file), content, mapped)
-    if dry_run:
-        outcome = Outcome(refused=plan.refused)
-    else:
-        outcome = _upload(state, plan, hashlib.sha256(content).hexdigest(), _new_board(options))
+    mapped, new_board = _mapped(options), _new_board(options)
+    path = Path(file)
+    table = _survey(path, mapped)
+    planner = Planner(mapped)
+    if state.settings.retries is None:
+        # Many calls in a row meet the limit of calls; the hall says how long to wait.
+        state.settings = replace(state.settings, retries=_RETRIES)
+    with _Bar(table.rows, as_json=state.settings.json) as bar:
+        importer = Importer(
+            state.hall(),
+            planner,
+            new_board=new_board,
+            season=options["season"],
+            progress=bar.advance,
+        )
+        deed = importer.preview if dry_run else importer.run
+        error, is_interrupted = None, False
+        try:
+            state.run(deed(read_rows(path)))
+        except ClientError as stopped_by:
+            error = stopped_by
+        except KeyboardInterrupt:
+            is_interrupted = True
+    outcome = importer.outcome
     outcome.refused.sort(key=lambda one: one.line)
     if refused is not None:
-        _write_refused(Path(refused), outcome.refused)
-    _report(state, plan, outcome, is_dry=dry_run, refused_file=refused)
-    if outcome.stopped_by is not None:
-        tell(outcome.stopped_by, as_json=state.settings.json)
-        return exit_code(outcome.stopped_by)
+        _write_refused(Path(refused), path, table, outcome.refused)
+    _report(state, planner, outcome, table, is_dry=dry_run, refused_file=refused)
+    if is_interrupted or error is not None:
+        say("it ended early; repeat the same command to go on: rows that are in are known by then")
+    if is_interrupted:
+        return INTERRUPTED
+    if error is not None:
+        tell(error, as_json=state.settings.json)
+        return exit_code(error)
     return PARTLY if outcome.refused else OK
 
 
@@ -98,6 +129,7 @@ def _mapped(options: Mapping[str, Any]) -> Mapped:
         score=options["score"],
         time=options["time"],
         description=options["description"],
+        ref=options["ref"],
         board=options["board"],
         board_id=options["board_id"],
         is_verified=options["verified"],
@@ -118,59 +150,76 @@ def _new_board(options: Mapping[str, Any]) -> dict[str, Any] | None:
     return fields or None
 
 
-def _plan(file: Path, content: bytes, mapped: Mapped) -> Plan:
+def _survey(file: Path, mapped: Mapped) -> Table:
+    if not file.is_file():
+        raise click.UsageError(f"{file} cannot be read twice; save it as a file first")
     try:
-        columns, rows = read_rows(content, is_jsonl=file.suffix.lower() in _JSONL_SUFFIXES)
+        table = survey(file)
     except ValueError as error:
         raise click.UsageError(f"{file}: {error}") from None
     for name in mapped.columns:
-        if rows and name not in columns:
-            near = near_matches(name, columns)
-            hint = f"did you mean {', '.join(near)}?" if near else f"it has {', '.join(columns)}"
+        if table.rows and name not in table.columns:
+            near = near_matches(name, table.columns)
+            known = ", ".join(table.columns)
+            hint = f"did you mean {', '.join(near)}?" if near else f"it has {known}"
             raise click.UsageError(neutralise(f"{file} has no column {name!r}; {hint}"))
-    return make_plan(rows, mapped)
+    return table
 
 
-def _upload(
-    state: State, plan: Plan, file_hash: str, new_board: Mapping[str, Any] | None
-) -> Outcome:
-    from rich.console import Console  # noqa: PLC0415 - heavy
-    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bar  # noqa: PLC0415
+class _Bar:
+    """A progress bar on a terminal; nothing elsewhere, or where a program reads the answer."""
 
-    if state.settings.retries is None:
-        # Many calls in a row meet the limit of calls; the hall says how long to wait.
-        state.settings = replace(state.settings, retries=_RETRIES)
-    console = Console(stderr=True)
-    parts = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*parts, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("rows", total=plan.rows)
-        advance: Progress = lambda count: bar.advance(task, count)  # noqa: E731
-        deed = upload(
-            state.hall(), plan, file_hash=file_hash, new_board=new_board, progress=advance
-        )
-        return state.run(deed)
+    def __init__(self, rows: int, *, as_json: bool) -> None:
+        from rich.console import Console  # noqa: PLC0415 - heavy
+        from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn  # noqa: PLC0415
+        from rich.progress import Progress as Bar  # noqa: PLC0415
+
+        console = Console(stderr=True)
+        is_hidden = as_json or not console.is_terminal
+        parts = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Bar(*parts, console=console, disable=is_hidden, transient=True)
+        self._task = self._bar.add_task("rows", total=rows)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._bar.stop()
+
+    def advance(self, rows: int) -> None:
+        """Note that rows are dealt with."""
+        self._bar.advance(self._task, rows)
 
 
 def _report(
-    state: State, plan: Plan, outcome: Outcome, *, is_dry: bool, refused_file: str | None
+    state: State,
+    planner: Planner,
+    outcome: Outcome,
+    table: Table,
+    *,
+    is_dry: bool,
+    refused_file: str | None,
 ) -> None:
+    created = set(outcome.created)
     boards = [
         {
             "board_id": board.board_id,
             "name": board.name,
-            "rows": len(board.lines),
+            "rows": board.rows,
             "imported": outcome.imported.get(board.board_id, 0),
-            "created": board.board_id in outcome.created,
+            "known": outcome.known.get(board.board_id, 0),
+            "created": board.board_id in created,
         }
-        for board in plan.boards
+        for board in planner.boards.values()
     ]
-    imported = sum(outcome.imported.values())
+    imported, known = sum(outcome.imported.values()), sum(outcome.known.values())
     if state.settings.json:
         report = {
             "dry_run": is_dry,
-            "rows": plan.rows,
+            "rows": table.rows,
             "imported": imported,
+            "known": known,
             "boards": boards,
             "refused": [
                 {"line": one.line, "board_id": one.board or None, "reason": one.reason}
@@ -184,22 +233,27 @@ def _report(
         say(f"line {one.line}: {one.reason}")
     if len(outcome.refused) > _SHOWN_MAX and refused_file is None:
         say(f"... and {len(outcome.refused) - _SHOWN_MAX} more; --refused FILE writes them all")
-    done = "would be imported" if is_dry else "imported"
-    count = plan.rows - len(plan.refused) if is_dry else imported
-    say(f"{count} of {plan.rows} rows {done}, {len(outcome.refused)} refused")
+    refused = f"{len(outcome.refused)} refused"
+    if is_dry:
+        count = sum(board.rows for board in planner.boards.values())
+        say(f"{count} of {table.rows} rows would be sent, {len(created)} boards made, {refused}")
+    else:
+        say(f"{imported} of {table.rows} rows imported, {known} known already, {refused}")
 
 
-def _write_refused(file: Path, refused: Sequence[Refused]) -> None:
+def _write_refused(file: Path, source: Path, table: Table, refused: Sequence[Refused]) -> None:
+    """Write refused rows as they stood in the file, with line and reason."""
+    reasons = {one.line: one.reason for one in refused}
+    columns = [name for name in table.columns if name not in {LINE_COLUMN, REASON_COLUMN}]
     try:
-        file.write_text(_as_csv(refused), encoding="utf-8", newline="")
+        with file.open("w", encoding="utf-8", newline="") as text:
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerow([*columns, LINE_COLUMN, REASON_COLUMN])
+            for row in read_rows(source) if reasons else ():
+                if row.line in reasons:
+                    cells = [row.values.get(name, "") for name in columns]
+                    first = row.values.get(LINE_COLUMN, row.line)
+                    writer.writerow([*cells, first, reasons[row.line]])
     except OSError as error:
         # The import is done; its report still follows.
         say(f"{file} cannot be written: {error.strerror}")
-
-
-def _as_csv(refused: Sequence[Refused]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("line", "board", "reason"))
-    writer.writerows((one.line, one.board, one.reason) for one in refused)
-    return text.getvalue()

@@ -6,6 +6,7 @@ from moothall.client.errors import (
     ClientError,
     FeedEndedError,
     HallUnreachableError,
+    ServerUntrustedError,
     SessionEndedError,
     WalletError,
 )
@@ -42,7 +43,7 @@ def exit_code(error: ClientError) -> int:
     match error:
         case CallError():
             return BY_CODE.get(Code(error.error_code), FAILED) if _is_known(error) else FAILED
-        case CertificateUntrustedError():
+        case CertificateUntrustedError() | ServerUntrustedError():
             return UNTRUSTED
         case HallUnreachableError():
             return UNREACHABLE

@@ -66,7 +66,9 @@ def _print_rows(action: str, asked: Mapping[str, Any], room: str | None) -> None
     request = {**asked, "limit": PAGE_ROWS}
     if room is not None:
         request["room"] = room
-    say(f"{state.run(_print_pages(state.hall(), action, request))} rows")
+    place, hall = state.place_of(action)
+    rows = state.run(_print_pages(hall, action, request))
+    say(f"{rows} rows" + ("" if place == state.server()[0] else f" of {place}"))
 
 
 async def _print_pages(hall: "Hall", action: str, request: Mapping[str, Any]) -> int:

@@ -33,16 +33,22 @@ class NounGroup(click.Group):
     @override
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all verbs, as the hall knows them now."""
-        return sorted({*self.commands, *self._derived(state_of(ctx).catalog)})
+        state = state_of(ctx)
+        there = self._derived(state.identity_catalog)
+        return sorted({*self.commands, *self._derived(state.catalog), *there})
 
     @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of a verb."""
         if own := self.commands.get(cmd_name):
             return own
-        catalog = state_of(ctx).catalog()
-        operation = commands_of(catalog, self.name or "").get(cmd_name)
-        return None if operation is None else ActionCommand(operation, catalog)
+        state = state_of(ctx)
+        for find in (state.catalog, state.identity_catalog):
+            catalog = find()
+            operation = commands_of(catalog, self.name or "").get(cmd_name)
+            if operation is not None:
+                return ActionCommand(operation, catalog, _place(state, operation))
+        return None
 
     @override
     def resolve_command(
@@ -72,9 +78,12 @@ class Root(click.Group):
         if own := self.commands.get(cmd_name):
             return own
         state = state_of(ctx)
-        if cmd_name in _kept_nouns(state) or cmd_name in nouns_of(state.catalog()):
-            verbs = ", ".join(sorted(commands_of(state.kept_catalog(), cmd_name)))
-            return NounGroup(cmd_name, short_help=verbs or None)
+        if cmd_name in _kept_nouns(state) or any(
+            cmd_name in nouns_of(find()) for find in (state.catalog, state.identity_catalog)
+        ):
+            here = commands_of(state.kept_catalog(), cmd_name)
+            there = commands_of(state.kept_identity_catalog(), cmd_name)
+            return NounGroup(cmd_name, short_help=", ".join(sorted({*here, *there})) or None)
         return None
 
     @override
@@ -97,9 +106,20 @@ class Root(click.Group):
 
 def _kept_nouns(state: State) -> list[str]:
     try:
-        return nouns_of(state.kept_catalog())
+        return [*nouns_of(state.kept_catalog()), *nouns_of(state.kept_identity_catalog())]
     except ClientError:
         return []
+
+
+def _place(state: State, operation: Operation) -> str:
+    """Return where a command goes, if there is more than one server that it could go to."""
+    name, server = state.server()
+    if server.kind == "identity":
+        return ""
+    identity, _ = state.identity_server()
+    if operation.name not in state.catalog().operations:
+        return f" at {identity}, the identity server of {name}"
+    return f" at {name}; for the same at another server say --server NAME"
 
 
 Resolve = Callable[[click.Context, list[str]], tuple[str | None, click.Command | None, list[str]]]

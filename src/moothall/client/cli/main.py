@@ -17,10 +17,12 @@ from moothall.client.cli.export import account_group, member_group
 from moothall.client.cli.failures import tell, tell_usage
 from moothall.client.cli.follow import feed_group
 from moothall.client.cli.groups import Root
+from moothall.client.cli.proofs import proof_group
 from moothall.client.cli.raw import call_command
 from moothall.client.cli.render import say
 from moothall.client.cli.servers import server_group
 from moothall.client.cli.settings import add_global_options, scan
+from moothall.client.cli.shell import shell_command
 from moothall.client.cli.state import State
 from moothall.client.errors import ClientError
 from moothall.client.world import World
@@ -52,8 +54,9 @@ def build_cli() -> click.Group:
         member_group(),
         credentials_group(),
         feed_group(),
+        proof_group(),
     )
-    for command in (*account_commands(), call_command(), *groups):
+    for command in (*account_commands(), call_command(), shell_command(), *groups):
         root.add_command(command)
     return root
 

@@ -4,9 +4,9 @@ import datetime as dt
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -14,11 +14,25 @@ from moothall.client.cli.rows import Row
 from moothall.core.ids import make_slug
 from moothall.core.units import SAFE_INTEGER_MAX
 
-CHUNK = 500
+CHUNK_ROWS = 1_500
 """Entries of one call at most; the hall sets this bound."""
+
+CHUNK_BYTES = 768 * 1_024
+"""Bytes of the entries of one call at most; a hall takes calls of 1 MiB."""
+
+STRIPE_ROWS = 100_000
+STRIPE_BYTES = 32 * 1_024 * 1_024
+"""How much of a file is held at a time, sorted so that what lies together in the hall comes
+together. One such part is sent while the next is read: about 80 MB for both at 100,000 rows."""
+
+LINE_COLUMN = "import_line"
+REASON_COLUMN = "import_reason"
+"""Columns of a file of refused rows: where a row stood at first, and why it was refused."""
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _EPOCH = re.compile(r"-?\d+\Z")
+_NAME_MAX, _DESCRIPTION_MAX, _REF_MAX = 64, 4_000, 128
+"""Characters of texts; the hall sets these bounds, and would refuse a whole call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +40,7 @@ class Mapped:
     """Which column holds what.
 
     Attributes:
+        ref: The row's own id, by which it is recognised; or None.
         board: Template of the board's name, such as ``{track} {type}``; or None.
         board_id: The one board, where there is no template.
         is_verified: State of every entry.
@@ -35,6 +50,7 @@ class Mapped:
     score: str
     time: str
     description: str | None = None
+    ref: str | None = None
     board: str | None = None
     board_id: str | None = None
     is_verified: bool = True
@@ -42,10 +58,9 @@ class Mapped:
     @property
     def columns(self) -> list[str]:
         """All columns that are read."""
-        named = [self.submitter, self.score, self.time]
-        if self.description is not None:
-            named.append(self.description)
-        return named + (_PLACE.findall(self.board) if self.board is not None else [])
+        optional = [name for name in (self.description, self.ref) if name is not None]
+        places = _PLACE.findall(self.board) if self.board is not None else []
+        return [self.submitter, self.score, self.time, *optional, *places]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,52 +74,141 @@ class Refused:
 
 @dataclass(slots=True)
 class BoardPlan:
-    """All entries for one board, with the lines that they come from."""
+    """A board that rows belong to."""
 
+    number: int
     name: str
     board_id: str
-    lines: list[int] = field(default_factory=list)
-    entries: list[dict[str, Any]] = field(default_factory=list)
+    rows: int = 0
 
 
-@dataclass(slots=True)
-class Plan:
-    """What an import would do."""
+class Planned(NamedTuple):
+    """A row that can be sent. In this order they sort: boards, and on each member by member.
 
-    rows: int
-    boards: list[BoardPlan]
-    refused: list[Refused]
+    What the hall keeps of a member lies together, so a call whose rows belong to few members
+    touches few of its pages.
+    """
+
+    board: int
+    submitter: str
+    line: int
+    body: bytes
+    """The entry as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Entries of one call."""
+    """Entries of one call, with the lines that they come from."""
 
     board: BoardPlan
-    number: int
     lines: Sequence[int]
-    entries: Sequence[Mapping[str, Any]]
+    bodies: Sequence[bytes]
 
 
-def make_plan(rows: Sequence[Row], mapped: Mapped) -> Plan:
-    """Return what is to be done, row by row in the order of the file."""
-    boards: dict[str, BoardPlan] = {}
-    refused: list[Refused] = []
-    for row in rows:
-        try:
-            name = _board_name(row, mapped)
-            entry = _entry(row, mapped)
-        except ValueError as error:
-            refused.append(Refused(row.line, row.fault or str(error)))
-            continue
-        board = boards.get(name)
-        if board is None:
-            taken = {one.board_id for one in boards.values()}
-            board_id = mapped.board_id or make_board_id(name, taken)
-            board = boards[name] = BoardPlan(name, board_id)
-        board.lines.append(row.line)
-        board.entries.append(entry)
-    return Plan(len(rows), list(boards.values()), refused)
+class _Entry(msgspec.Struct, omit_defaults=True, gc=False):
+    """A row as the hall takes it."""
+
+    submitter: str
+    score: float
+    submitted_at_ms: int
+    row: int
+    verified: bool = True
+    description: str = ""
+    ref: str = ""
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Planner:
+    """Makes entries of rows, and learns on the way which boards there are.
+
+    Attributes:
+        boards: All boards so far, by name, in the order of the file.
+    """
+
+    def __init__(self, mapped: Mapped) -> None:
+        self.boards: dict[str, BoardPlan] = {}
+        self._by_number: list[BoardPlan] = []
+        self._ids: set[str] = set()
+        self._mapped = mapped
+
+    def take(self, row: Row) -> Planned:
+        """Return what a row becomes.
+
+        Raises:
+            ValueError: It cannot be used; the text says why.
+        """
+        if row.fault:
+            raise ValueError(row.fault)
+        name = self._board_name(row)
+        entry = self._entry(row)
+        board = self.boards.get(name) or self._add(name)
+        board.rows += 1
+        return Planned(board.number, entry.submitter, row.line, _encode(entry))
+
+    def cut(self, stripe: list[Planned]) -> Iterator[Chunk]:
+        """Sort rows, and yield the calls that they make."""
+        stripe.sort()
+        lines: list[int] = []
+        bodies: list[bytes] = []
+        number, size = -1, 0
+        for one in stripe:
+            is_full = len(lines) == CHUNK_ROWS or size + len(one.body) >= CHUNK_BYTES
+            if lines and (one.board != number or is_full):
+                yield Chunk(self._by_number[number], lines, bodies)
+                lines, bodies, size = [], [], 0
+            number = one.board
+            size += len(one.body) + 1
+            lines.append(one.line)
+            bodies.append(one.body)
+        if lines:
+            yield Chunk(self._by_number[number], lines, bodies)
+
+    def _add(self, name: str) -> BoardPlan:
+        board_id = self._mapped.board_id or make_board_id(name, self._ids)
+        board = BoardPlan(len(self._by_number), name, board_id)
+        self._ids.add(board_id)
+        self._by_number.append(board)
+        self.boards[name] = board
+        return board
+
+    def _board_name(self, row: Row) -> str:
+        if self._mapped.board is None:
+            return self._mapped.board_id or ""
+        name = _PLACE.sub(lambda found: _text(row, found[1]), self._mapped.board).strip()
+        if not name:
+            raise ValueError("the name of the board is empty")
+        return name
+
+    def _entry(self, row: Row) -> _Entry:
+        mapped = self._mapped
+        return _Entry(
+            submitter=_short(_text(row, mapped.submitter), mapped.submitter, _NAME_MAX),
+            score=_score(row, mapped.score),
+            submitted_at_ms=read_time(_text(row, mapped.time)),
+            row=_line(row),
+            verified=mapped.is_verified,
+            description=_optional(row, mapped.description, _DESCRIPTION_MAX),
+            ref=_optional(row, mapped.ref, _REF_MAX),
+        )
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What was done.
+
+    Attributes:
+        imported: Number of entries by board.
+        known: Number of rows that were there already, by board.
+        created: Boards that were made, or would be.
+        refused: Rows set aside.
+    """
+
+    imported: dict[str, int] = field(default_factory=dict)
+    known: dict[str, int] = field(default_factory=dict)
+    created: list[str] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
 
 
 def make_board_id(name: str, taken: Iterable[str]) -> str:
@@ -114,46 +218,6 @@ def make_board_id(name: str, taken: Iterable[str]) -> str:
     if not slug:
         return f"board-{mark}"
     return f"{slug[:50].strip('-')}-{mark}" if slug in set(taken) else slug
-
-
-def chunks_of(board: BoardPlan) -> Iterator[Chunk]:
-    """Return the calls for one board."""
-    for number, at in enumerate(range(0, len(board.entries), CHUNK)):
-        lines, entries = board.lines[at : at + CHUNK], board.entries[at : at + CHUNK]
-        yield Chunk(board, number, lines, entries)
-
-
-def make_key(file_hash: str, chunk: Chunk, entries: Sequence[Mapping[str, Any]]) -> str:
-    """Return the idempotency key of a call: the same for the same file and options.
-
-    The entries are part of it, because the same key with another request is an error.
-    """
-    digest = hashlib.sha256()
-    for part in (file_hash, chunk.board.board_id, str(chunk.number)):
-        digest.update(part.encode() + b"\0")
-    digest.update(msgspec.json.encode(entries))
-    return f"import-{digest.hexdigest()}"
-
-
-def _board_name(row: Row, mapped: Mapped) -> str:
-    if mapped.board is None:
-        return mapped.board_id or ""
-    name = _PLACE.sub(lambda found: _text(row, found[1]), mapped.board).strip()
-    if not name:
-        raise ValueError("the name of the board is empty")
-    return name
-
-
-def _entry(row: Row, mapped: Mapped) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "submitter": _text(row, mapped.submitter),
-        "score": _score(row, mapped.score),
-        "submitted_at_ms": read_time(_text(row, mapped.time)),
-        "verified": mapped.is_verified,
-    }
-    if mapped.description is not None and row.values.get(mapped.description):
-        entry["description"] = str(row.values[mapped.description])
-    return entry
 
 
 def _text(row: Row, column: str) -> str:
@@ -166,6 +230,23 @@ def _text(row: Row, column: str) -> str:
     return text
 
 
+def _optional(row: Row, column: str | None, length_max: int) -> str:
+    value: Any = None if column is None else row.values.get(column)
+    return "" if value is None else _short(str(value).strip(), column or "", length_max)
+
+
+def _short(text: str, column: str, length_max: int) -> str:
+    if len(text) > length_max:
+        raise ValueError(f"{column} is longer than {length_max:,} characters")
+    return text
+
+
+def _line(row: Row) -> int:
+    """Return where a row stood first: a refused one that was mended says so itself."""
+    noted = row.values.get(LINE_COLUMN)
+    return int(noted) if isinstance(noted, str) and noted.isdecimal() else row.line
+
+
 def _score(row: Row, column: str) -> float:
     text = _text(row, column)
     try:
@@ -174,7 +255,7 @@ def _score(row: Row, column: str) -> float:
         raise ValueError(f"{column} is no number") from None
     if not math.isfinite(score):
         raise ValueError(f"{column} is no finite number")
-    return int(score) if score.is_integer() and abs(score) <= SAFE_INTEGER_MAX else score
+    return score
 
 
 def read_time(text: str) -> int:

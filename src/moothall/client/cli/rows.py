@@ -1,14 +1,20 @@
-"""Rows of a file, each with its line: CSV or JSON Lines, as people have them."""
+"""Rows of a file, each with its line: CSV or JSON Lines, as people have them.
+
+A file is read twice: first to see that it is a table at all, before anything is done with it,
+then row by row. It is never held whole.
+"""
 
 import csv
-import io
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
 
 _DELIMITERS = ",;\t"
-_HEADER_BYTES = 8_192
+_HEADER_CHARACTERS = 8_192
+_JSONL_SUFFIXES = frozenset({".jsonl", ".ndjson"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +32,48 @@ class Row:
     fault: str = ""
 
 
-def read_rows(content: bytes, *, is_jsonl: bool) -> tuple[list[str], list[Row]]:
-    """Return the columns and the rows of a file.
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a file holds, as far as it can be told before its rows are looked at."""
+
+    columns: list[str]
+    rows: int
+
+
+def survey(file: Path) -> Table:
+    """Read a file once, and return its columns and the number of its rows.
 
     Raises:
-        ValueError: It is no text in UTF-8, or has no header.
+        ValueError: It is no text in UTF-8, or no table.
     """
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"the file is no UTF-8 text (byte {error.start})") from None
-    rows = list(_read_jsonl(text)) if is_jsonl else list(_read_csv(text))
-    columns = list(dict.fromkeys(name for row in rows for name in row.values))
-    return columns, rows
+    columns: dict[str, None] = {}
+    rows = 0
+    for row in read_rows(file):
+        rows += 1
+        if row.values.keys() != columns.keys():
+            columns |= dict.fromkeys(row.values)
+    return Table(list(columns), rows)
 
 
-def _read_csv(text: str) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+def read_rows(file: Path) -> Iterator[Row]:
+    """Yield the rows of a file: JSON Lines if its name says so, CSV otherwise.
+
+    Raises:
+        ValueError: It is no text in UTF-8, or no table.
+    """
+    is_jsonl = file.suffix.lower() in _JSONL_SUFFIXES
+    with file.open(encoding="utf-8-sig", newline="\n" if is_jsonl else "") as text:
+        try:
+            yield from _read_jsonl(text) if is_jsonl else _read_csv(text)
+        except UnicodeDecodeError as error:
+            strange = error.object[error.start]
+            raise ValueError(f"the file is no UTF-8 text (byte 0x{strange:02x})") from None
+
+
+def _read_csv(text: TextIO) -> Iterator[Row]:
+    delimiter = _delimiter(text.readline(_HEADER_CHARACTERS))
+    text.seek(0)
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
     try:
         header = next(reader, None)
         if not header or len(set(header)) != len(header):
@@ -52,26 +83,27 @@ def _read_csv(text: str) -> Iterator[Row]:
             line, begin = begin, reader.line_num + 1
             if not cells:
                 continue
-            if len(cells) != len(header):
-                yield Row(line, {}, f"has {len(cells)} values; the header has {len(header)}")
+            values = dict(zip(header, cells, strict=False))
+            if len(cells) == len(header):
+                yield Row(line, values)
             else:
-                yield Row(line, dict(zip(header, cells, strict=True)))
+                yield Row(line, values, f"has {len(cells)} values; the header has {len(header)}")
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num}: {error}") from None
 
 
-def _delimiter(text: str) -> str:
-    header = text[:_HEADER_BYTES].partition("\n")[0]
+def _delimiter(header: str) -> str:
     return max(_DELIMITERS, key=header.count)
 
 
-def _read_jsonl(text: str) -> Iterator[Row]:
-    for line, one in enumerate(text.split("\n"), start=1):
+def _read_jsonl(text: TextIO) -> Iterator[Row]:
+    decode = msgspec.json.decode
+    for line, one in enumerate(text, start=1):
         if not one.strip():
             continue
         try:
-            value = json.loads(one)
-        except (json.JSONDecodeError, RecursionError):
+            value = decode(one)
+        except (msgspec.DecodeError, RecursionError):
             yield Row(line, {}, "is no JSON text")
             continue
         if isinstance(value, dict):

@@ -52,6 +52,10 @@ class Settings:
             limits = replace(limits, timeout_ms=max(1, int(self.timeout * _SECOND_MS)))
         if self.retries is not None:
             limits = replace(limits, retries=self.retries)
+        if self.duration is not None:
+            # A renewal is waited for even at the end, so it must not take longer either.
+            whole_ms = max(1, int(self.duration * _SECOND_MS))
+            limits = replace(limits, timeout_ms=min(limits.timeout_ms, whole_ms))
         return limits
 
 

@@ -17,8 +17,11 @@ import msgspec
 
 from moothall.client.errors import WalletDamagedError, WalletError
 
-FORMAT = 1
-"""Version of all files; it grows when an older client could not understand them."""
+FORMAT = 2
+"""Version of all files; it grows when an older client could not understand them.
+
+1 knew one kind of server, and kept every secret in the file.
+"""
 
 T = TypeVar("T")
 
@@ -59,6 +62,11 @@ def read_file(path: Path, shape: type[T]) -> T | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         # The message names the fault and its place, never a value.
         raise WalletDamagedError(path, str(error)) from error
+
+
+def encode_file(content: msgspec.Struct) -> bytes:
+    """Return what a file holds, so that a person can read it too."""
+    return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
 
 
 def write_file(path: Path, content: bytes) -> None:

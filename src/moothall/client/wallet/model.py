@@ -1,11 +1,12 @@
 """What the wallet's files hold."""
 
 import re
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 
-from moothall.client.store import Session
+from moothall.client.address import Address, parse_address
+from moothall.client.store import IssuedToken, Session
 from moothall.client.trust import Trust
 from moothall.client.wallet.files import FORMAT
 
@@ -18,21 +19,45 @@ def is_server_name(text: str) -> bool:
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A hall that the wallet knows.
+    """A hall that the wallet knows, and the account that is used there.
+
+    Two entries may have one address: two sessions at an identity server, or one resource server
+    with tokens of either.
 
     Attributes:
         url: Its address.
         trust: What proves that it is the one meant; see :class:`Trust`.
         certificate_pem: The pinned certificate.
+        kind: Whether it opens sessions itself, or takes tokens of an identity server.
+        issuer: The name in the tokens it takes; None where it was never asked.
+        identity: The name here of the server whose session is used at a resource server.
     """
 
     url: str
     trust: Literal["pinned", "system", "insecure"]
     certificate_pem: str | None = None
+    kind: Literal["identity", "resource"] = "identity"
+    issuer: str | None = None
+    identity: str | None = None
 
     def as_trust(self) -> Trust:
         """Return what proves that it is the one meant."""
         return Trust(self.trust, self.certificate_pem)
+
+    @property
+    def address(self) -> Address:
+        """Where it answers."""
+        return parse_address(self.url, insecure=self.trust == "insecure")
+
+    def is_same_place(self, other: Self) -> bool:
+        """Tell whether a session or token for one may be shown to the other."""
+        return (self.url, self.trust, self.certificate_pem, self.kind, self.identity) == (
+            other.url,
+            other.trust,
+            other.certificate_pem,
+            other.kind,
+            other.identity,
+        )
 
 
 class ServersFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,9 +67,21 @@ class ServersFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     current: str | None = None
     servers: dict[str, Server] = {}
 
+    def users_of(self, name: str) -> list[str]:
+        """Return the resource servers that use the session at an identity server."""
+        return sorted(one for one, server in self.servers.items() if server.identity == name)
+
 
 class SessionsFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``sessions.json``: secrets, by the name of the server."""
+    """``sessions.json``: secrets, by the name of the server.
+
+    Attributes:
+        sessions: At identity servers; without refresh token where ``keyring`` has the name.
+        keyring: Under which key the refresh token rests in the system's keyring.
+        tokens: For resource servers.
+    """
 
     format: int = FORMAT
     sessions: dict[str, Session] = {}
+    keyring: dict[str, str] = {}
+    tokens: dict[str, IssuedToken] = {}

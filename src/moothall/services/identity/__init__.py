@@ -1,7 +1,8 @@
 """Who people are: accounts, passwords, sessions, and the keys that sign tokens."""
 
-from moothall.action import Role, Service
+from moothall.action import Follower, Role, Service
 from moothall.services.identity.model import (
+    SERVER_ROLE,
     KeySettings,
     LockoutSettings,
     PasswordSettings,
@@ -40,6 +41,11 @@ SERVICE = Service(
             ("keys:rotate", "audiences:manage"),
             "Rotates signing keys, and says for which servers tokens are made.",
         ),
+        Role(
+            SERVER_ROLE,
+            ("feeds:own", "members:read", "revocations:read"),
+            "What a resource server with a registered key may: learn who signed out or went.",
+        ),
     ),
     settings={
         "registration": RegistrationSettings,
@@ -50,4 +56,32 @@ SERVICE = Service(
         "passwords": PasswordSettings,
         "recovery": RecoverySettings,
     },
+    follower=Follower(
+        actions=(
+            "authenticate",
+            "get_self",
+            "find_member",
+            "list_members",
+            "name_members",
+            "add_members",
+            "export_self",
+            "export_member",
+        ),
+        jobs=(
+            "finish_removals",
+            "fetch_issuer_keys",
+            "follow_issuer",
+            "sweep_ended_sessions",
+        ),
+        jobs_of_its_own=("fetch_issuer_keys", "follow_issuer", "sweep_ended_sessions"),
+        member_permissions=("sessions:own", "members:read"),
+        roles=(
+            Role("member_manager", ("members:add", "members:read"), "Adds members."),
+            Role(
+                "data_officer",
+                ("members:export", "members:read"),
+                "Exports what this server holds of a member.",
+            ),
+        ),
+    ),
 )

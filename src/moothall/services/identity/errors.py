@@ -52,6 +52,19 @@ class TooManyAudiencesError(ActionError):
     code = Code.RESOURCE_EXHAUSTED
 
 
+class ServerKeyTakenError(ActionError):
+    """Another resource server has this key; each has its own."""
+
+    code = Code.ALREADY_EXISTS
+
+
+class ServerRefusedError(ActionError):
+    """This assertion proves no resource server; see whether its key is registered here."""
+
+    # One answer for what is altered, old, used, for another hall, or of a server that nobody knows.
+    code = Code.UNAUTHENTICATED
+
+
 class KeyNotFoundError(ActionError):
     """There is no signing key of this id that has not been retired; see identity.list_keys."""
 

@@ -1,9 +1,22 @@
 """Facts of the identity room."""
 
-from moothall.action import Event
+from moothall.action import Context, Event
 
 STREAM = "identity"
 """Where these facts are written; member managers may read it."""
+
+REVOCATIONS = "identity/revocations"
+"""Where what resource servers must learn is written besides; they may read nothing else."""
+
+
+def tell_servers(ctx: Context, event: Event) -> None:
+    """Write a fact for those who may read this room's, and for resource servers.
+
+    Like all events it holds ids and no names, so that nothing is left in it of who is
+    removed later; a server asks ``identity.name_members`` for the names that it shows.
+    """
+    ctx.emit(STREAM, event)
+    ctx.emit(REVOCATIONS, event)
 
 
 class MemberRegistered(Event):
@@ -73,6 +86,20 @@ class AudienceRemoved(Event):
     """No token is made for this resource server any more."""
 
     audience: str
+
+
+class ServerRegistered(Event):
+    """A resource server proves itself by a key from now on, under this id."""
+
+    audience: str
+    server_id: str
+
+
+class ServerEnded(Event):
+    """A resource server was removed, or has another key and so another id."""
+
+    audience: str
+    server_id: str
 
 
 class MemberRenamed(Event):

@@ -6,11 +6,23 @@ from functools import partial
 
 from moothall.action import Context, job
 from moothall.core.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from moothall.ports.issuer import (
+    IssuerRefusedError,
+    IssuerUnavailableError,
+    IssuerUntrustedError,
+)
+from moothall.services.identity.actions import following
 from moothall.services.identity.actions.connections import end_idle_session
 from moothall.services.identity.actions.keys import end_key, make_key
 from moothall.services.identity.actions.personal import bury, finish_erasing
 from moothall.services.identity.actions.recovery import send_code
 from moothall.services.identity.adapters.activity import SessionActivity
+from moothall.services.identity.adapters.follower import (
+    ENDED_KEPT_MS,
+    FeedWatch,
+    FollowedKeys,
+    KeysWatch,
+)
 from moothall.services.identity.errors import MemberNeededError, NotAGuestError
 from moothall.services.identity.model import KeySettings, RegistrationSettings, SessionSettings
 from moothall.services.identity.rules.keys import choose_retired, is_rotation_due
@@ -22,8 +34,10 @@ from moothall.services.identity.store import (
     passwords,
     registration,
     removal,
+    servers,
     sessions,
 )
+from moothall.services.identity.store import following as followed
 
 CHUNK_ROWS = 500
 """Rows that one step deletes, so that no call waits long for the writer."""
@@ -45,6 +59,22 @@ async def sweep_sessions(ctx: Context) -> None:
 
     while await ctx.write(delete, outcome=None) == CHUNK_ROWS:
         pass  # each step is a transaction of its own, so calls pass between two
+
+
+@job(every_ms=HOUR_MS)
+async def sweep_servers(ctx: Context) -> None:
+    """Forget used assertions that are too old, and servers that ended like sessions.
+
+    An hour late, because the clock may be set back meanwhile.
+    """
+    ended_ms = ctx.now_ms - ctx.use(SessionSettings).swept_after_ms
+    sweeps: tuple[Callable[[Context], Awaitable[int]], ...] = (
+        lambda step: servers.delete_assertions(step.tx, ctx.now_ms - HOUR_MS, CHUNK_ROWS),
+        lambda step: servers.delete_ended(step.tx, ended_ms, CHUNK_ROWS),
+    )
+    for sweep in sweeps:
+        while await ctx.write(sweep, outcome=None) == CHUNK_ROWS:
+            pass  # each step is a transaction of its own, so calls pass between two
 
 
 @job(every_ms=SECOND_MS)
@@ -174,3 +204,52 @@ async def send_recovery_codes(ctx: Context) -> None:
         lambda step: passwords.list_unsent(step.tx, step.now_ms, CODES_AT_ONCE)
     ):
         await send_code(ctx, code)
+
+
+# --- on resource servers only ---------------------------------------------------------------------
+
+KEYS_EVERY_SECONDS = 30.0
+"""How often the issuer is asked for its keys when nobody wants them sooner."""
+
+
+@job(every_ms=SECOND_MS // 4)
+async def fetch_issuer_keys(ctx: Context) -> None:
+    """Fetch the issuer's keys every 30 s, and when one is made or is unknown here."""
+    await ctx.use(FollowedKeys).wait_wanted(KEYS_EVERY_SECONDS)
+    watch = ctx.use(KeysWatch)
+    try:
+        await following.fetch_keys(ctx)
+    except (IssuerUnavailableError, IssuerUntrustedError, ValueError) as error:
+        watch.note_failure("the issuer's keys cannot be fetched; those known are used on", error)
+    else:
+        watch.note_success()
+
+
+@job(every_ms=SECOND_MS // 4)
+async def follow_issuer(ctx: Context) -> None:
+    """Follow the issuer's revocations, for as long as it tells any; then begin anew."""
+    watch = ctx.use(FeedWatch)
+    try:
+        await following.follow(ctx, watch.note_success)
+    except IssuerRefusedError as error:
+        told = "the issuer does not know this resource server, so it learns of nothing at once"
+        watch.note_failure(told, error)
+        await watch.pause(REFUSED_SECONDS)
+    except (IssuerUnavailableError, IssuerUntrustedError) as error:
+        watch.note_failure("the issuer cannot be followed; trying on", error)
+        await watch.pause()
+
+
+REFUSED_SECONDS = 30.0
+"""How long after a refusal the issuer is asked again: an administrator must act meanwhile."""
+
+
+@job(every_ms=10 * MINUTE_MS)
+async def sweep_ended_sessions(ctx: Context) -> None:
+    """Forget sessions that the issuer ended, when their tokens have run out."""
+
+    async def delete(step: Context) -> int:
+        return await followed.delete_ended(step.tx, ctx.now_ms - ENDED_KEPT_MS, CHUNK_ROWS)
+
+    while await ctx.write(delete, outcome=None) == CHUNK_ROWS:
+        pass  # each step is a transaction of its own, so calls pass between two

@@ -1,4 +1,4 @@
-"""Members and their sessions."""
+"""Members and their sessions, and the servers that take their tokens."""
 
 from enum import Enum
 from typing import Annotated, Literal
@@ -8,6 +8,15 @@ from msgspec import Meta
 
 from moothall.action import Result, RoomSettings, Secret
 from moothall.core.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+
+SERVER_PREFIX = "server:"
+"""How the principal of a resource server begins: ``server:<id>``. No member's id holds a colon."""
+
+SERVERS = "server:*"
+"""The subject of the one binding that holds for every resource server with a registered key."""
+
+SERVER_ROLE = "resource_server"
+"""What such a server may, in the whole hall, and nothing besides."""
 
 
 class Member(Result):
@@ -114,6 +123,25 @@ class Audience(Result):
     summary: str
     added_by: str
     added_at_ms: int
+    server_id: str = ""
+    """Id of the server while it has a key registered here, or empty; another key, another id."""
+    server_key: str = ""
+    """Its public key, by which it learns of revocations at once: ``ed25519:`` and base64url."""
+
+
+class Server(msgspec.Struct, frozen=True):
+    """The row of a resource server that can prove itself."""
+
+    server_id: str
+    server_key: str
+
+
+class ServerSession(Result):
+    """What a resource server may follow revocations with. Whoever holds it is the server here."""
+
+    server_id: str
+    access_token: Secret
+    access_expires_at_ms: int
 
 
 class SessionSettings(RoomSettings):

@@ -1,10 +1,15 @@
-"""Facts of the leaderboards room.
+"""Facts of the leaderboards room, and the streams that they belong to.
 
-``board/<id>`` is for readers, ``board/<id>/moderation`` for moderators, because an
-unverified entry is seen by its submitter and by them only.
+One stream has one audience (decision 0011). ``board/<id>`` is for readers, who see what is
+verified; ``board/<id>/moderation`` for moderators, who see everything; ``member/<id>/entries``
+for one submitter, who learns what others did to their entries. :func:`streams_of` chooses
+among them, so that no action can tell readers of an entry that they may not see.
+
+Whoever adds an event: it carries ids, not texts, because events stay when texts are removed.
 """
 
 from moothall.action import Event
+from moothall.services.leaderboards.model import Counting, Direction, Entry, Level
 
 
 class BoardCreated(Event):
@@ -14,9 +19,40 @@ class BoardCreated(Event):
     name: str
 
 
+class BoardUpdated(Event):
+    """Something of a board is different from now on; ask for it."""
+
+    board_id: str
+
+
+class BoardRemoved(Event):
+    """A board is no more: this is the last event of its streams."""
+
+    board_id: str
+
+
+class SeasonStarted(Event):
+    """A season has ended and the next one has begun, with an empty ranking."""
+
+    board_id: str
+    season: int
+    """Its number; the first is 1."""
+    began_at_ms: int
+
+
+class RankingRebuilt(Event):
+    """The current season counts otherwise from now on: all places are new."""
+
+    board_id: str
+    season: int
+    direction: Direction
+    counting: Counting
+
+
 class ScoreSubmitted(Event):
     """An entry waits for verification."""
 
+    board_id: str
     entry_id: str
     member_id: str
     score: float
@@ -25,6 +61,7 @@ class ScoreSubmitted(Event):
 class EntryVerified(Event):
     """An entry counts from now on."""
 
+    board_id: str
     entry_id: str
     member_id: str
     score: float
@@ -34,8 +71,65 @@ class EntryVerified(Event):
 class EntryUnverified(Event):
     """An entry counts no longer."""
 
+    board_id: str
     entry_id: str
     member_id: str
+    unverified_by: str
+
+
+class EntryRemoved(Event):
+    """An entry is gone, with its comments and proofs."""
+
+    board_id: str
+    entry_id: str
+    member_id: str
+    removed_by: str
+
+
+class CommentAdded(Event):
+    """Somebody said something about an entry."""
+
+    board_id: str
+    entry_id: str
+    comment_id: str
+    member_id: str
+    """Who said it."""
+
+
+class CommentRemoved(Event):
+    """A comment is gone."""
+
+    board_id: str
+    entry_id: str
+    comment_id: str
+    removed_by: str
+
+
+class ProofAdded(Event):
+    """An entry has one more file that shows what it says."""
+
+    board_id: str
+    entry_id: str
+    proof_id: str
+    member_id: str
+
+
+class ProofRemoved(Event):
+    """A proof is gone."""
+
+    board_id: str
+    entry_id: str
+    proof_id: str
+    removed_by: str
+
+
+class LevelChanged(Event):
+    """A member has another level of their own on a board; the default may be higher."""
+
+    board_id: str
+    member_id: str
+    level: Level
+    changed_by: str
 
 
 class EntriesRemoved(Event):
@@ -59,3 +153,24 @@ def board_stream(board_id: str) -> str:
 def moderation_stream(board_id: str) -> str:
     """Return the stream that a board's moderators see."""
     return f"board/{board_id}/moderation"
+
+
+def entries_stream(member_id: str) -> str:
+    """Return the stream that one submitter sees."""
+    return f"member/{member_id}/entries"
+
+
+def streams_of(entry: Entry, by: str) -> list[str]:
+    """Return the streams of an event about one entry.
+
+    Args:
+        entry: As it is while readers see it: after it was verified, before it is unverified
+            or removed.
+        by: Who did what is told; nobody is told what they did themselves.
+    """
+    streams = [moderation_stream(entry.board_id)]
+    if entry.verified_at_ms is not None:
+        streams.append(board_stream(entry.board_id))
+    if entry.member_id != by:
+        streams.append(entries_stream(entry.member_id))
+    return streams

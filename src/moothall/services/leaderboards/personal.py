@@ -8,12 +8,12 @@ import msgspec
 
 from moothall.action import Context
 from moothall.action.personal import Holding, PersonalRow, export_holdings
+from moothall.services.leaderboards.errors import BoardBusyError
 from moothall.services.leaderboards.events import (
     EntriesRemoved,
     board_stream,
     moderation_stream,
 )
-from moothall.services.leaderboards.model import Board, Counting, Entry
 from moothall.services.leaderboards.store import boards, entries
 
 ENTRIES_AT_ONCE = 100
@@ -22,15 +22,11 @@ ENTRIES_AT_ONCE = 100
 COMMENTS_AT_ONCE = 200
 """Comments that one step removes by the member, and as many on the member's entries."""
 
-_DIRECTION = """
-  (SELECT CASE b.direction WHEN 'ascending' THEN 1 ELSE -1 END FROM leaderboards_board AS b
-   WHERE b.board_id = {table}.board_id)
-"""
 
-
-def _score_of(table: str) -> str:
-    """Return the expression of a score, which the row keeps so that smaller is better."""
-    return f"{_DIRECTION.format(table=table)} * key + 0.0 AS score"
+def _of_season(expression: str, name: str) -> str:
+    """Return an expression about the season in whose ranking a row stands."""
+    table = "leaderboards_season AS s WHERE s.ranking_id = leaderboards_standing.ranking_id"
+    return f"(SELECT {expression} FROM {table}) AS {name}"
 
 
 _HOLDINGS = (
@@ -50,7 +46,8 @@ _HOLDINGS = (
         columns=(
             "entry_id",
             "board_id",
-            _score_of("leaderboards_entry"),
+            "season",
+            "score",
             "submitted_at_ms",
             "verified_at_ms",
             "verified_by",
@@ -66,20 +63,32 @@ _HOLDINGS = (
         fate="keep",
     ),
     Holding(
+        kind="proof",
+        table="leaderboards_proof",
+        owner="member_id",
+        key=("proof_id",),
+        columns=("proof_id", "entry_id", "sha256", "name", "media_type", "added_at_ms"),
+        # As its entry: with that goes the row's place, and a job does the rest.
+        fate="keep",
+    ),
+    Holding(
         kind="standing",
         table="leaderboards_standing",
         owner="member_id",
-        key=("board_id",),
+        key=("ranking_id",),
         columns=(
-            "board_id",
-            _score_of("leaderboards_standing"),
+            _of_season("s.board_id", "board_id"),
+            _of_season("s.number", "season"),
+            # Kept so that smaller is better.
+            _of_season("CASE s.direction WHEN 'ascending' THEN 1 ELSE -1 END * key + 0.0", "score"),
             "submitted_at_ms",
             "entry_id",
         ),
         fate="keep",
-        # The table is ordered by board, and who stands there has an entry there.
+        # The table is ordered by ranking, and who stands there has an entry there.
         where="""
-          board_id IN (SELECT DISTINCT e.board_id FROM leaderboards_entry AS e
+          ranking_id IN (SELECT s.ranking_id FROM leaderboards_season AS s
+            JOIN leaderboards_entry AS e ON e.board_id = s.board_id AND e.season = s.number
             WHERE e.member_id = $1)
           AND member_id = $1
         """,
@@ -98,7 +107,7 @@ _HOLDINGS = (
 async def export_rows(
     ctx: Context, member_id: str, after: str, limit: int
 ) -> tuple[list[PersonalRow], str | None]:
-    """Export boards, entries, comments, what counts of them, and verifications."""
+    """Export boards, entries, comments, proofs, what counts of them, and verifications."""
     return await export_holdings(ctx, _HOLDINGS, member_id, after, limit)
 
 
@@ -106,33 +115,29 @@ async def erase_rows(ctx: Context, member_id: str) -> bool:
     """Remove entries and comments from boards that keep none of removed members.
 
     Emits:
-        EntriesRemoved: once a step to the readers for what was verified, and once to the
-            moderators for what was not.
+        EntriesRemoved: once a step to the moderators for all, and once to the readers for
+            what was verified.
     """
     if await entries.delete_comments_to_clear(ctx.tx, member_id, COMMENTS_AT_ONCE):
         return False
     board_id = await entries.find_board_to_clear(ctx.tx, member_id)
     if board_id is None:
         return True
-    board = await boards.lock_board(ctx.tx, board_id)
+    try:
+        board = await boards.lock_board(ctx.tx, board_id)
+    except BoardBusyError:
+        return False  # none but busy boards are left; they are open again in a while
     gone = await entries.list_of_member(ctx.tx, board_id, member_id, ENTRIES_AT_ONCE)
     for entry in gone:
         await entries.delete_entry(ctx.tx, entry.entry_id)
-    await _unrank(ctx, board, gone)
-    verified = sum(entry.verified_at_ms is not None for entry in gone)
-    streams = (board_stream, verified), (moderation_stream, len(gone) - verified)
+    unranked = [
+        msgspec.structs.replace(entry, verified_at_ms=None)
+        for entry in gone
+        if entry.verified_at_ms is not None
+    ]
+    await entries.update_ranking(ctx.tx, board, *unranked)
+    streams = (board_stream, len(unranked)), (moderation_stream, len(gone))
     for stream, count in streams:
         if count:
             ctx.emit(stream(board_id), EntriesRemoved(member_id=member_id, count=count))
     return False
-
-
-async def _unrank(ctx: Context, board: Board, gone: list[Entry]) -> None:
-    """Take away the places of entries that are gone, once per ranked row."""
-    verified = [entry for entry in gone if entry.verified_at_ms is not None]
-    if board.counting is not Counting.EVERY:
-        verified = verified[:1]
-    for entry in verified:
-        await entries.update_ranking(
-            ctx.tx, board, msgspec.structs.replace(entry, verified_at_ms=None)
-        )

@@ -1,6 +1,6 @@
 """One raw ASGI function for all requests: a framework's routing would cost half the rate.
 
-It reads the body under its bounds, hands calls to the pipeline, and serves three documents.
+It reads the body under its bounds, hands calls to the pipeline, and serves a few documents.
 It has no state but its arguments.
 """
 
@@ -19,6 +19,7 @@ from moothall.core.errors import (
 )
 from moothall.transports.http.bounds import HttpBounds
 from moothall.transports.http.feeds import FeedDoor, FeedStreams
+from moothall.transports.http.files import DisconnectedError, FileDoor, FileTransfers
 from moothall.transports.http.origins import (
     Origins,
     check_origin,
@@ -30,6 +31,7 @@ from moothall.transports.http.protocol import (
     PATHS,
     Answer,
     FeedRequest,
+    FileRequest,
     Head,
     Headers,
     MethodNotAllowedError,
@@ -49,14 +51,12 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
 
-_DOCUMENTS = frozenset({b"/healthz", b"/openapi.json", b"/.well-known/jwks.json"})
+_DOCUMENTS = frozenset(
+    {b"/healthz", b"/openapi.json", b"/.well-known/jwks.json", b"/.well-known/moothall"}
+)
 _READING = ["GET", "HEAD"]
 _CLOSE = (b"connection", b"close")
 _HEALTHY = b'{"status":"ok"}'
-
-
-class DisconnectedError(Exception):
-    """The client went away before its request was whole: nobody waits for an answer."""
 
 
 class HttpApplication:
@@ -68,17 +68,20 @@ class HttpApplication:
         *,
         openapi: Callable[[], bytes],
         jwks: Callable[[], bytes],
+        describe: Callable[[], bytes],
         make_request_id: Callable[[], str],
         bounds: HttpBounds,
         origins: Origins = frozenset(),
         trusted_proxies: Networks = (),
         feeds: FeedDoor | None = None,
+        files: FileDoor | None = None,
     ) -> None:
         """See :class:`~moothall.transports.http.server.HttpDoor`."""
         self._answer = answer
         self._openapi = openapi
         self._openapi_answers: tuple[Answer, bytes] | None = None
         self._jwks = jwks
+        self._describe = describe
         self._make_request_id = make_request_id
         self._body_size_bytes_max = bounds.body_size_bytes_max
         self._body_timeout_s = bounds.body_timeout_ms / 1_000
@@ -86,26 +89,27 @@ class HttpApplication:
         self._origins = origins
         self._trusted_proxies = trusted_proxies
         self._feeds = None if feeds is None else FeedStreams(answer, feeds)
+        self._files: FileTransfers | None = None
+        if files is not None:
+            self._files = FileTransfers(answer, files, bounds, make_request_id)
+        self._file_size_bytes_max = 0 if files is None else files.size_bytes_max
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens."""
         body_left = True
         try:
-            head = read_head(scope, self._body_size_bytes_max)
+            head = read_head(scope, self._body_size_bytes_max, self._file_size_bytes_max)
             body_left = head.body_size_bytes != 0
             if head.action is not None:
                 call = await self._read_call(scope, head, head.action, receive)
                 body_left = False
                 reply = await self._answer(call)
                 answer = answer_reply(reply, had_token=head.token is not None)
-            elif head.feed is not None:
-                refusal = await self._follow(scope, head, head.feed, receive, send)
-                if refusal is None:
-                    return
-                answer = refusal
             else:
-                other = self._preflight if head.is_preflight else self._document
-                answer = other(scope, head)
+                other, body_left = await self._serve_other(scope, head, receive, send)
+                if other is None:
+                    return
+                answer = other
         except ActionError as error:
             answer = self.refuse(error)
         except DisconnectedError:
@@ -129,6 +133,16 @@ class HttpApplication:
         )
         await send({"type": "http.response.body", "body": answer.body})
 
+    async def _serve_other(
+        self, scope: Mapping[str, Any], head: Head, receive: Receive, send: Send
+    ) -> tuple[Answer | None, bool]:
+        """Serve what is no call; return the answer unless it was sent, and if a body is left."""
+        if head.file is not None:
+            return await self._transfer(scope, head, head.file, receive, send)
+        if head.feed is not None:
+            return await self._follow(scope, head, head.feed, receive, send), False
+        return (self._preflight if head.is_preflight else self._document)(scope, head), False
+
     async def _follow(
         self,
         scope: Mapping[str, Any],
@@ -146,6 +160,28 @@ class HttpApplication:
             raise InvalidArgumentError("body", "a request for a feed has no body")
         more = reading_headers(head.origin or "", self._origins) if self._origins else []
         return await self._feeds.serve(request, self._source_of(scope), more, receive, send)
+
+    async def _transfer(
+        self,
+        scope: Mapping[str, Any],
+        head: Head,
+        request: FileRequest,
+        receive: Receive,
+        send: Send,
+    ) -> tuple[Answer | None, bool]:
+        """Take or give a file; see :meth:`_serve_other`."""
+        if self._files is None:
+            raise PathNotFoundError("there are no files here", paths=PATHS)
+        if head.origin is not None:
+            self._check_origin(scope, head.origin)
+        source = self._source_of(scope)
+        if request.method == "PUT":
+            answer, is_read = await self._files.take(request, head.body_size_bytes, source, receive)
+            return answer, not is_read
+        if head.body_size_bytes != 0:
+            raise InvalidArgumentError("body", "a request for a file has no body")
+        more = reading_headers(head.origin or "", self._origins) if self._origins else []
+        return await self._files.give(request, source, more, receive, send), False
 
     def refuse(self, error: ActionError) -> Answer:
         """Return the answer to a request that the door itself refuses."""
@@ -251,6 +287,8 @@ class HttpApplication:
             return _json_answer(_HEALTHY, b"no-store")
         if path == b"/.well-known/jwks.json":
             return _json_answer(self._jwks(), b"max-age=60")
+        if path == b"/.well-known/moothall":
+            return _json_answer(self._describe(), b"max-age=60")
         whole, tag = self._openapi_answers or self._prepare_openapi()
         if any(
             name == b"if-none-match" and (tag in value or value == b"*")

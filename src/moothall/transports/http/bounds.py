@@ -17,7 +17,9 @@ class HttpBounds:
         handshake_timeout_ms: TLS handshake, from the accepted connection to its end.
         head_timeout_ms: From the connection, or the first byte of a later request, to the
             empty line after its headers.
-        body_timeout_ms: From there to the last byte of the body.
+        body_timeout_ms: From there to the last byte of the body; of a file, to the next
+            ``file_pace_bytes_min`` of them.
+        file_pace_bytes_min: What must come of a file in that time.
         write_timeout_ms: From an answer that found the client's window full to its end.
         idle_timeout_ms: Between two requests on one connection.
         linger_timeout_ms: How long what a refused client still sends is thrown away, so that
@@ -35,6 +37,7 @@ class HttpBounds:
     handshake_timeout_ms: int = 10 * SECOND_MS
     head_timeout_ms: int = 10 * SECOND_MS
     body_timeout_ms: int = 30 * SECOND_MS
+    file_pace_bytes_min: int = 64 * KIBIBYTE
     write_timeout_ms: int = 30 * SECOND_MS
     idle_timeout_ms: int = 75 * SECOND_MS
     linger_timeout_ms: int = SECOND_MS

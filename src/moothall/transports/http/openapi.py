@@ -16,6 +16,7 @@ from moothall.action.declare import Action, Effect
 from moothall.action.limiter import PerActor
 from moothall.core.codes import HTTP_STATUS
 from moothall.core.errors import FRAMEWORK_ERRORS, ActionError, Problem
+from moothall.transports.http.files import RangeNotSatisfiableError
 from moothall.transports.http.protocol import DEADLINE_MS_MAX
 
 _REF = "#/components/schemas/{name}"
@@ -40,7 +41,7 @@ def build_openapi(actions: Iterable[Action[Any, Any]]) -> bytes:
     paths = {}
     for action, request, result in zip(ordered, schemas[::2], schemas[1::2], strict=False):
         paths[f"/v1/{action.name}"] = {"post": _operation(action, request, result)}
-    paths |= _documents()
+    paths |= _documents() | _files({action.name: action for action in ordered}, paths)
     document = {
         "openapi": "3.1.0",
         "info": {"title": "Moothall", "version": __version__, "description": _DESCRIPTION},
@@ -214,6 +215,110 @@ def _documents() -> dict[str, Any]:
         "/.well-known/jwks.json": reading(
             "jwks", "The keys that sign access tokens (RFC 7517).", "A JSON Web Key Set."
         ),
+        "/.well-known/moothall": _description(),
         "/healthz": reading("healthz", "Tell that the hall answers.", "It does."),
         "/openapi.json": reading("openapi", "This document.", "An OpenAPI document."),
+    }
+
+
+def _files(actions: Mapping[str, Action[Any, Any]], paths: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the path of whole files, where the room of files is served.
+
+    Args:
+        actions: All of them, by name.
+        paths: Those of the actions.
+    """
+    if "files.put_chunk" not in actions:
+        return {}
+    put, get = actions["files.put_chunk"], actions["files.get_chunk"]
+    whole: dict[str, Any] = {"application/octet-stream": {"schema": {}}}
+    upload = paths[f"/v1/{put.name}"]["post"]["responses"]["200"]["content"]
+    sha256 = {
+        "name": "sha256",
+        "in": "path",
+        "required": True,
+        "description": "SHA-256 of all bytes of the file, in small letters.",
+        "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    }
+    part = {
+        "name": "Range",
+        "in": "header",
+        "required": False,
+        "description": "One range of bytes (RFC 9110, section 14.2); several give the whole.",
+        "schema": {"type": "string"},
+    }
+    sending = {
+        "operationId": "put_file",
+        "tags": ["files"],
+        "summary": "Upload a whole file.",
+        "description": (
+            "The body is the file, with Content-Length or in chunks, and at least 64 KiB of it"
+            " come in 30 s. It is files.put_chunk, 256 KiB at a time: one that was cut off goes on"
+            " by that, at the offset of files.get_upload. A file that was uploaded before is sent"
+            " again, whole."
+        ),
+        "security": [{"bearer": []}],
+        "requestBody": {"required": True, "content": whole},
+        "responses": {
+            "200": {"description": "You had uploaded this file before.", "content": upload},
+            "201": {"description": "The file is there.", "content": upload},
+            **_problem_responses(put),
+        },
+    }
+    reading = {
+        "tags": ["files"],
+        "summary": "Read a whole file, or a part of it.",
+        "description": (
+            "Whoever uploaded it reads it, and whoever may see what refers to it. The entity tag"
+            " is the hash; If-None-Match and If-Range compare it."
+        ),
+        "security": [{"bearer": []}],
+        "parameters": [part],
+        "responses": {
+            "200": {"description": "The file.", "content": whole},
+            "206": {"description": "The part that was asked for.", "content": whole},
+            "304": {"description": "The client has it."},
+            "416": _problem_response([RangeNotSatisfiableError]),
+            **_problem_responses(get),
+        },
+    }
+    return {
+        "/v1/files/{sha256}": {
+            "parameters": [sha256],
+            "put": sending,
+            "get": {"operationId": "get_file", **reading},
+        }
+    }
+
+
+def _description() -> dict[str, Any]:
+    """Return the path of what a hall says of itself before anybody signs in."""
+    members: dict[str, dict[str, Any]] = {
+        "issuer": {"type": "string", "description": "`iss` of the tokens that it takes."},
+        "audience": {"type": "string", "description": "`aud` of the tokens that it takes."},
+        "is_issuer": {"type": "boolean", "description": "Whether it makes them itself."},
+        "issuer_url": {
+            "type": ["string", "null"],
+            "description": "Where it fetches the keys of tokens; null if it makes them itself.",
+        },
+        "rooms": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Names of what it serves.",
+        },
+        "version": {"type": "string", "description": "Release of the program."},
+    }
+    schema = {"type": "object", "properties": members, "required": list(members)}
+    return {
+        "get": {
+            "operationId": "describe",
+            "summary": "Tell whose tokens this hall takes, and what it serves.",
+            "security": [],
+            "responses": {
+                "200": {
+                    "description": "What the hall says of itself.",
+                    "content": {_JSON: {"schema": schema}},
+                }
+            },
+        }
     }

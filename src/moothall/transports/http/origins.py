@@ -28,10 +28,10 @@ _HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 _USUAL_PORTS = {"http": 80, "https": 443}
 
 _PREFLIGHT_HEADERS: HeaderList = [
-    (b"access-control-allow-methods", b"GET, HEAD, POST"),
+    (b"access-control-allow-methods", b"GET, HEAD, POST, PUT"),
     (
         b"access-control-allow-headers",
-        b"authorization, content-type, idempotency-key, last-event-id, deadline-ms",
+        b"authorization, content-type, idempotency-key, last-event-id, deadline-ms, range",
     ),
     (b"access-control-max-age", b"%d" % PREFLIGHT_S),
 ]
@@ -134,7 +134,7 @@ def reading_headers(origin: str | None, origins: Origins) -> HeaderList:
     if origin in origins:
         headers += [
             (b"access-control-allow-origin", origin.encode("ascii")),
-            (b"access-control-expose-headers", b"request-id, retry-after"),
+            (b"access-control-expose-headers", b"request-id, retry-after, etag, content-range"),
         ]
     return headers
 

@@ -20,19 +20,23 @@ from moothall.transports.upgrade import UpgradeNeededError
 
 CALL_PREFIX = b"/v1/"
 FEED_PREFIX = b"/v1/feeds/"
+FILE_PREFIX = b"/v1/files/"
 ACTION_SIZE_BYTES_MAX = 128
 KEY_SIZE_BYTES_MAX = 255
 DEADLINE_MS_MAX = 600_000
 PREFLIGHT_HEADER = b"access-control-request-method"
+SHA256_DIGITS = 64
 STATUS_METHOD_NOT_ALLOWED = 405
 STATUS_UPGRADE_REQUIRED = 426
 
 PATHS = [
     "/v1/<room>.<action>",
     "/v1/feeds/<feed>",
+    "/v1/files/<sha256>",
     "/v1/socket",
     "/openapi.json",
     "/.well-known/jwks.json",
+    "/.well-known/moothall",
     "/healthz",
 ]
 
@@ -40,6 +44,7 @@ Headers = list[tuple[bytes, bytes]]
 
 _JSON = b"application/json"
 _NAME_BYTES = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+_FILE_METHODS = ("GET", "HEAD", "PUT")
 _VISIBLE = frozenset(range(0x21, 0x7F))
 _BASIC_HEADERS: Headers = [
     (b"content-type", _JSON),
@@ -58,12 +63,15 @@ _SENT_ONCE = frozenset(
         b"authorization",
         b"content-encoding",
         b"content-length",
+        b"content-range",
         b"content-type",
         b"deadline-ms",
         b"host",
         b"idempotency-key",
+        b"if-range",
         b"last-event-id",
         b"origin",
+        b"range",
         b"transfer-encoding",
         PREFLIGHT_HEADER,
     }
@@ -99,6 +107,8 @@ class Head(NamedTuple):
     """Whether a browser asks what a page may send here (Fetch, CORS preflight)."""
     feed: "FeedRequest | None" = None
     """Which feed is asked for, where one is."""
+    file: "FileRequest | None" = None
+    """Which file is asked for or sent, where one is."""
 
 
 class FeedRequest(NamedTuple):
@@ -110,6 +120,17 @@ class FeedRequest(NamedTuple):
     token: str | None
 
 
+class FileRequest(NamedTuple):
+    """A file that somebody sends or asks for; conditions are empty where none are given."""
+
+    method: str
+    sha256: str
+    token: str | None
+    range: str
+    if_range: str
+    if_none_match: str
+
+
 class Answer(NamedTuple):
     """A whole answer."""
 
@@ -118,13 +139,16 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def read_head(scope: Mapping[str, Any], body_size_bytes_max: int) -> Head:
+def read_head(
+    scope: Mapping[str, Any], body_size_bytes_max: int, file_size_bytes_max: int = 0
+) -> Head:
     """Return what the head of a request says.
 
     Args:
         scope: The ASGI scope: ``method``, ``raw_path``, ``query_string``, ``http_version``
             and ``headers`` (names in lower case).
         body_size_bytes_max: Bound of a declared body.
+        file_size_bytes_max: The same for a file that is sent.
 
     Raises:
         InvalidArgumentError: A header or the query cannot be used; ``field`` names it.
@@ -132,8 +156,12 @@ def read_head(scope: Mapping[str, Any], body_size_bytes_max: int) -> Head:
         MethodNotAllowedError: An action was addressed with another method than POST.
     """
     seen = _see_headers(scope)
-    size_bytes = _body_size(seen, scope["http_version"], body_size_bytes_max)
     path: bytes = scope["raw_path"]
+    is_file = path.startswith(FILE_PREFIX)
+    size_bytes_max = body_size_bytes_max
+    if is_file and scope["method"] == "PUT":
+        size_bytes_max = file_size_bytes_max
+    size_bytes = _body_size(seen, scope["http_version"], size_bytes_max)
     origin = seen[b"origin"].decode("latin-1") if b"origin" in seen else None
     if origin is not None and PREFLIGHT_HEADER in seen and scope["method"] == "OPTIONS":
         return Head(None, None, None, size_bytes, origin=origin, is_preflight=True)
@@ -141,6 +169,8 @@ def read_head(scope: Mapping[str, Any], body_size_bytes_max: int) -> Head:
         return Head(None, None, None, size_bytes, origin=origin)
     if path.startswith(FEED_PREFIX):
         return Head(None, None, None, size_bytes, origin=origin, feed=_feed_of(scope, seen))
+    if is_file:
+        return Head(None, None, None, size_bytes, origin=origin, file=_file_of(scope, seen))
     action = _action_of(path)
     if scope["method"] != "POST":
         raise MethodNotAllowedError("actions are called with POST", allow=["POST"])
@@ -273,6 +303,36 @@ def _feed_of(scope: Mapping[str, Any], seen: Mapping[bytes, bytes]) -> FeedReque
     if b"authorization" not in seen:
         return FeedRequest(name, after, None)
     return FeedRequest(name, after, _token_of(seen[b"authorization"]))
+
+
+def _file_of(scope: Mapping[str, Any], seen: Mapping[bytes, bytes]) -> FileRequest:
+    """Return which file is sent or asked for; whether there is such a file, the pipeline knows."""
+    method: str = scope["method"]
+    if method not in _FILE_METHODS:
+        raise MethodNotAllowedError("files are sent and read", allow=list(_FILE_METHODS))
+    sha256 = scope["raw_path"][len(FILE_PREFIX) :]
+    if len(sha256) != SHA256_DIGITS or sha256.translate(None, b"0123456789abcdef"):
+        raise PathNotFoundError("a file is at /v1/files/<sha256>, in small letters", paths=PATHS)
+    if scope["query_string"]:
+        raise InvalidArgumentError("query", "a file takes no query; send the token as a header")
+    for name in (b"content-range", b"idempotency-key") if method == "PUT" else ():
+        if name in seen:
+            # RFC 9110, section 14.5: whoever does not understand a part must refuse it.
+            reason = "a file is sent whole, and twice does no harm"
+            raise InvalidArgumentError(_spelled(name), reason, "files.put_chunk takes parts")
+    if seen.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise InvalidArgumentError(
+            "Content-Encoding", "a body must not be compressed", "send it as it is"
+        )
+    conditions = dict(scope["headers"])
+    return FileRequest(
+        method,
+        sha256.decode("ascii"),
+        _token_of(seen[b"authorization"]) if b"authorization" in seen else None,
+        seen.get(b"range", b"").decode("latin-1"),
+        seen.get(b"if-range", b"").decode("latin-1"),
+        conditions.get(b"if-none-match", b"").decode("latin-1"),
+    )
 
 
 def _action_of(path: bytes) -> str:

@@ -20,6 +20,7 @@ from moothall.transports.http.application import HttpApplication
 from moothall.transports.http.bounds import HttpBounds
 from moothall.transports.http.connection import HttpConnection
 from moothall.transports.http.feeds import FeedDoor
+from moothall.transports.http.files import FileDoor
 from moothall.transports.http.origins import Origins
 from moothall.transports.http.upgrade import Upgrades
 from moothall.transports.listener import Listener, ListenerBounds
@@ -39,6 +40,8 @@ class HttpDoor:
         answer: The pipeline; it never raises.
         openapi: Makes the API document; called once, when it is first asked for.
         jwks: Makes the set of public signing keys (RFC 7517); called for each request.
+        describe: Makes what the hall says of itself before anybody signs in (RFC 8615); called
+            for each request.
         make_request_id: Names a request that does not reach the pipeline.
         host: Name or address to listen at; a name stands for all its addresses.
         port: 0 for a free one; see ``port`` after the start.
@@ -46,6 +49,7 @@ class HttpDoor:
         insecure: Plain text: at loopback, or for trusted proxies and nobody else.
         open_socket: Opens what upgrades to ``websocket``; None where nothing does.
         feeds: What ``/v1/feeds`` needs of the house; None where there are none.
+        files: What ``/v1/files`` needs of the house; None where there are none.
         admit: Charges a source for one request and returns in how many seconds it may begin;
             without it the pipeline charges.
         origins: Whose pages may call, from ``origins.read_origins``.
@@ -62,6 +66,7 @@ class HttpDoor:
         *,
         openapi: Callable[[], bytes],
         jwks: Callable[[], bytes],
+        describe: Callable[[], bytes],
         make_request_id: Callable[[], str],
         host: str,
         port: int,
@@ -69,6 +74,7 @@ class HttpDoor:
         insecure: bool = False,
         open_socket: OpenUpgraded | None = None,
         feeds: FeedDoor | None = None,
+        files: FileDoor | None = None,
         admit: Callable[[str], float] | None = None,
         origins: Origins = frozenset(),
         trusted_proxies: Networks = (),
@@ -79,11 +85,13 @@ class HttpDoor:
             answer,
             openapi=openapi,
             jwks=jwks,
+            describe=describe,
             make_request_id=make_request_id,
             bounds=self._bounds,
             origins=origins,
             trusted_proxies=trusted_proxies,
             feeds=feeds,
+            files=files,
         )
         self._admit = admit
         self._config = _make_config(self._application)

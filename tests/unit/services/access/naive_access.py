@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from moothall.action import EVERYONE
+from moothall.services.identity.model import SERVERS
 
 KEPT = {"sessions:own", "permissions:check_own"}
 
@@ -36,6 +37,8 @@ class NaiveAccess:
             return []
         if principal.startswith("room:"):
             return [principal]
+        if principal.startswith("server:"):
+            return [SERVERS]
         teams = sorted(team for team, member in self.teams if member == principal)
         return [principal, *teams, EVERYONE]
 

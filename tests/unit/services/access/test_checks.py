@@ -181,3 +181,27 @@ async def test_who_may_grant_at_a_resource_sees_its_bindings_and_those_below(
     for at in ("org", "", "org/10"):
         refusal = await refused(hall, steward, "access.list_bindings", {"at": at})
         assert refusal.code == "permission_denied"
+
+
+@pytest.mark.requirement("R21")
+async def test_permissions_of_several_members_are_told_to_who_may_check_others(
+    hall: OpenHall, boss: Visitor, bob: Visitor
+) -> None:
+    eve = await hall.member("eve")
+    await change(hall, boss, "grant", "eve", "board_moderator", "org/1")
+    await do(hall, boss, "ban", member="eve", at="org/1")
+    fields = {
+        "member_ids": [eve.member_id, bob.member_id, "nobody"],
+        "permissions": ["scores:write", "scores:read", "sessions:own"],
+        "at": "org/1",
+    }
+    found = await do(hall, boss, "check_members", **fields)
+    assert [(one.member_id, one.permissions, one.is_banned) for one in found.members] == [
+        (eve.member_id, ["sessions:own"], True),
+        (bob.member_id, ["scores:write", "scores:read", "sessions:own"], False),
+        ("nobody", ["scores:read", "sessions:own"], False),
+    ]
+    await change(hall, boss, "grant", "bob", "warden", "org/2")
+    refusal = await refused(hall, bob, "access.check_members", fields)
+    assert refusal.details["permission"] == "permissions:check"
+    await do(hall, bob, "check_members", **{**fields, "at": "org/2"})

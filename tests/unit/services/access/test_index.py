@@ -10,12 +10,15 @@ import pytest
 from moothall.action import EVERYONE
 from moothall.services.access.model import Ground
 from moothall.services.access.rules.index import BindingIndex
+from moothall.services.identity.model import SERVERS
 from tests.unit.services.access.naive_access import NaiveAccess
 
 MEMBERS = ["ann", "bob", "cid", "dot"]
 TEAMS = ["team:a", "team:b", "team:a-b"]
-SUBJECTS = [*MEMBERS, *TEAMS, EVERYONE, "room:leaderboards"]
-PRINCIPALS = [*MEMBERS, "stranger", "", EVERYONE, "team:a", "room:leaderboards", "room:ledger"]
+SUBJECTS = [*MEMBERS, *TEAMS, EVERYONE, SERVERS, "room:leaderboards"]
+PRINCIPALS = [
+    *MEMBERS, "stranger", "", EVERYONE, "team:a", "room:leaderboards", "room:ledger", "server:7",
+]  # fmt: skip
 ASKING = [*PRINCIPALS, *MEMBERS]  # these twice as often
 ROLES = ["reader", "writer", "chief", "made"]
 PERMISSIONS = ["scores:read", "scores:write", "ledger:transfer", "sessions:own", "*", "un:known"]
@@ -183,7 +186,7 @@ def pair() -> Pair:
 
 
 @pytest.mark.requirement("R20")
-@pytest.mark.parametrize("principal", ["", EVERYONE, "team:a", "room:ledger"])
+@pytest.mark.parametrize("principal", ["", EVERYONE, "team:a", "room:ledger", "server:7"])
 def test_r20_nobody_teams_and_rooms_hold_nothing_of_everyone(pair: Pair, principal: str) -> None:
     pair.bind(EVERYONE, "chief", "")
     pair.bind("team:a", "chief", "")
@@ -281,7 +284,7 @@ def test_r22_index_forgets_what_was_taken_away() -> None:
     pair.lift("cid", "org")
     pair.unbind("dot", "reader", "org/1")
     assert pair.index._holders == before == {}
-    assert set(pair.index._shared) == {EVERYONE}
+    assert set(pair.index._shared) == {EVERYONE, SERVERS}
 
 
 @pytest.mark.requirement("R22")

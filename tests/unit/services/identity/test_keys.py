@@ -517,6 +517,7 @@ async def test_a_token_says_what_rfc_9068_asks_for(hall: OpenHall, boss: Visitor
         "iat": now_s,
         "exp": now_s + LIFE_SECONDS,
         "sid": ada.session_id,
+        "name": "ada",
     }
 
 

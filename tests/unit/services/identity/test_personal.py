@@ -483,10 +483,12 @@ async def test_what_was_cut_off_goes_on(hall: OpenHall, room: str, after_steps: 
         "SELECT erased_at_ms FROM identity_member WHERE member_id = $1", ann.member_id
     )
     assert erased == hall.clock.now_ms()
-    # The verification of the boss's entry, what the trail and the events tell, ended sessions.
+    # The verification of the boss's entry, what the trail and the events tell, ended sessions;
+    # the stream of the member's entries is named by the id.
     assert await traces(hall, ann.member_id) == [
         "access_audit",
         "action_event",
+        "action_stream",
         "identity_member",
         "identity_name_hold",
         "identity_session",

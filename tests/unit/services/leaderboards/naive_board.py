@@ -41,6 +41,9 @@ class NaiveBoard:
     def set_verified(self, entry_id: str, *, is_verified: bool) -> None:
         self.entries[entry_id] = replace(self.entries[entry_id], is_verified=is_verified)
 
+    def remove(self, entry_id: str) -> None:
+        del self.entries[entry_id]
+
     def ranking(self) -> list[Row]:
         sign = 1 if self.direction is Direction.ASCENDING else -1
         verified = [entry for entry in self.entries.values() if entry.is_verified]

@@ -70,7 +70,7 @@ class Histories(RuleBasedStateMachine):
             verified_at_ms=9_000 if is_verified else None,
             verified_by="boss" if is_verified else None,
         )
-        drive(entries.insert_entry(self.tx, entry, self.board.direction))
+        drive(entries.insert_entry(self.tx, entry))
         if is_verified:
             drive(entries.update_ranking(self.tx, self.board, entry))
         self.naive.add(NaiveEntry(entry_id, member, score, at_ms, is_verified))
@@ -92,11 +92,17 @@ class Histories(RuleBasedStateMachine):
         if not self.count:
             return
         rows = drive(RANKS.list_from(self.tx, "board-7", 0, 200))
-        submitters = drive(entries.list_submitters(self.tx, [row.entry_id for row in rows]))
+        known = drive(entries.list_by_id(self.tx, [row.entry_id for row in rows]))
         places = assign_places(rows, 0, 0)
         sign = 1 if self.board.direction is Direction.ASCENDING else -1
         shown = [
-            Row(place, submitters[row.entry_id], sign * row.key, row.submitted_at_ms, row.entry_id)
+            Row(
+                place,
+                known[row.entry_id].member_id,
+                sign * row.key,
+                row.submitted_at_ms,
+                row.entry_id,
+            )
             for place, row in zip(places, rows, strict=True)
         ]
         assert shown == self.naive.ranking()
@@ -105,7 +111,7 @@ class Histories(RuleBasedStateMachine):
 
     def _places_agree(self, rows: list[Position]) -> None:
         for member in MEMBERS:
-            ranked = drive(entries.find_ranked(self.tx, self.board, member))
+            _, ranked = drive(entries.get_ranked(self.tx, "board-7", None, member))
             own = [row for row in self.naive.ranking() if row.member == member]
             assert (ranked is None) is (not own)
             if ranked is not None:
@@ -130,6 +136,7 @@ class Story:
         self.boss, *self.players = people
         self.chance = random.Random(54)
         self.board_id = f"{naive.direction}-{naive.counting}"
+        self.lines = 0
 
     async def open(self) -> None:
         board = {
@@ -189,28 +196,29 @@ class Story:
             for _ in range(self.chance.randint(1, 4))
         ]
         before = set(self.naive.entries)
+        # What tells equal rows apart is their line.
+        lines = [{**row, "row": self.lines + at} for at, row in enumerate(rows)]
+        self.lines += len(rows)
         report = await self.hall.call(
             "leaderboards.import_entries",
-            {"board_id": self.board_id, "entries": rows},
+            {"board_id": self.board_id, "entries": lines},
             as_=self.boss,
         )
         assert report.imported == len(rows)
         found = await self.hall.rows(
-            "SELECT entry_id FROM leaderboards_entry WHERE board_id = $1 ORDER BY entry_id",
+            """
+            SELECT e.entry_id, m.name, e.score, e.submitted_at_ms, e.verified_at_ms IS NOT NULL
+            FROM leaderboards_entry AS e JOIN identity_member AS m ON m.member_id = e.member_id
+            WHERE e.board_id = $1 ORDER BY e.entry_id
+            """,
             self.board_id,
         )
-        # Among those of one call, the earlier row has the smaller id.
-        made = [entry_id for (entry_id,) in found if entry_id not in before]
-        for entry_id, row in zip(made, rows, strict=True):
-            self.naive.add(
-                NaiveEntry(
-                    entry_id,
-                    str(row["submitter"]),
-                    float(str(row["score"])),
-                    int(str(row["submitted_at_ms"])),
-                    bool(row["verified"]),
-                )
-            )
+        made = [row for row in found if row[0] not in before]
+        # Among those of one moment, the earlier row has the smaller id.
+        rows.sort(key=lambda row: int(str(row["submitted_at_ms"])))
+        assert [tuple(row[1:]) for row in made] == [tuple(row.values()) for row in rows]
+        for entry_id, name, score, at_ms, is_verified in made:
+            self.naive.add(NaiveEntry(entry_id, name, score, at_ms, bool(is_verified)))
 
     async def agrees(self) -> None:
         expected = self.naive.ranking()
@@ -273,3 +281,20 @@ async def test_places_agree_after_every_step_of_a_long_story(
         await story.step()
         await story.agrees()
     assert len(story.naive.ranking()) >= len(MEMBERS)
+
+
+@pytest.mark.requirement("R54")
+@pytest.mark.parametrize("direction", Direction)
+def test_the_best_of_a_member_is_sought_and_not_sorted_in_both_directions(
+    direction: Direction,
+) -> None:
+    connection = apsw.Connection(":memory:")
+    connection.execute(SCHEMA)
+    sql = "EXPLAIN QUERY PLAN " + entries._BESTS[direction].replace("$", "?")
+    plans = [str(plan) for *_, plan in connection.execute(sql, ("board", 1, "member"))]
+    connection.close()
+    searches = [plan for plan in plans if "SEARCH" in plan]
+    assert len(searches) == 2
+    assert all("leaderboards_entry_verified" in plan for plan in searches)
+    assert any("score=?" in plan for plan in searches)
+    assert not [plan for plan in plans if "SCAN leaderboards_entry" in plan or "TEMP" in plan]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 import moothall.services
+from moothall.action.migrations import read_migrations
 from moothall.ports.database import Row
 from moothall.services.leaderboards.store import ranks
 from moothall.services.leaderboards.store.ranks import (
@@ -32,9 +33,8 @@ from moothall.services.leaderboards.store.ranks import (
 
 T = TypeVar("T")
 
-DDL = Path(
-    moothall.services.__path__[0], "leaderboards", "migrations", "0002_rank.sqlite.sql"
-).read_text(encoding="utf-8")
+MIGRATIONS = Path(moothall.services.__path__[0], "leaderboards", "migrations")
+DDL = "".join(step.sql for step in read_migrations("leaderboards", MIGRATIONS, "sqlite"))
 SMALL = Ranks(rows_per_bucket_max=4, buckets_per_group_max=3)
 BOARD = "board-7"
 
@@ -110,11 +110,11 @@ def check_buckets(tx: MemoryTransaction, ranks: Ranks, board_id: str) -> None:
     columns = "key, submitted_at_ms, entry_id"
     group_columns = "group_key, group_submitted_at_ms, group_entry_id"
     select = f"SELECT {columns}, {group_columns}, row_count FROM leaderboards_rank_bucket"
-    order = f"WHERE board_id = ? AND level = ? ORDER BY {columns}"
+    order = f"WHERE ranking_id = ? AND level = ? ORDER BY {columns}"
     buckets = tx.run(f"{select} {order}", (board_id, 0))
     groups = tx.run(f"{select} {order}", (board_id, 1))
     rows = tx.run(
-        f"SELECT {columns} FROM leaderboards_rank WHERE board_id = ? ORDER BY {columns}",
+        f"SELECT {columns} FROM leaderboards_rank WHERE ranking_id = ? ORDER BY {columns}",
         (board_id,),
     )
     if not buckets:
@@ -240,7 +240,7 @@ def test_an_unknown_board_is_empty(tx: MemoryTransaction) -> None:
     check_answers(tx, SMALL, [])
     assert finish(SMALL.list_first(tx, BOARD, 5)) == []
     assert not finish(SMALL.delete(tx, BOARD, Position(1.0, 1, "entry")))
-    assert finish(SMALL.delete_board_chunk(tx, BOARD)) == 0
+    assert finish(SMALL.delete_chunk(tx, BOARD)) == 0
 
 
 def test_deleting_what_is_not_ranked_changes_no_count(tx: MemoryTransaction) -> None:
@@ -265,7 +265,7 @@ def test_boards_do_not_see_each_other(tx: MemoryTransaction) -> None:
         fill(tx, SMALL, rows, board_id)
     for row in rows:
         finish(SMALL.delete(tx, "board-6", row))
-    while finish(SMALL.delete_board_chunk(tx, "board-8")):
+    while finish(SMALL.delete_chunk(tx, "board-8")):
         pass
     check_answers(tx, SMALL, sorted(rows))
     for board_id in ("board-6", BOARD, "board-8"):
@@ -275,7 +275,7 @@ def test_boards_do_not_see_each_other(tx: MemoryTransaction) -> None:
 def test_a_board_is_removed_in_bounded_chunks_without_an_orphan(tx: MemoryTransaction) -> None:
     fill(tx, SMALL, rows_of(shuffled(1_200, 100)))
     chunks = []
-    while chunk := finish(SMALL.delete_board_chunk(tx, BOARD)):
+    while chunk := finish(SMALL.delete_chunk(tx, BOARD)):
         chunks.append(chunk)
     assert max(chunks) <= CHUNK_ROWS_MAX
     assert tx.run("SELECT count(*) FROM leaderboards_rank") == [(0,)]
@@ -312,7 +312,7 @@ def test_every_search_seeks_by_the_whole_position(tx: MemoryTransaction, name: s
     plans = [plan for *_, plan in tx.run(f"EXPLAIN QUERY PLAN {sql}", params) if "SEARCH" in plan]
     if name == "_COUNT_BEFORE":
         # The total alone is a sum over all groups, and they are few.
-        [total] = [plan for plan in plans if plan.endswith("(board_id=? AND level=?)")]
+        [total] = [plan for plan in plans if plan.endswith("(ranking_id=? AND level=?)")]
         plans.remove(total)
     assert plans
     for plan in plans:

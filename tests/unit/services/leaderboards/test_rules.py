@@ -143,3 +143,10 @@ def test_levels_rise_from_none_to_moderate() -> None:
     for index, one in enumerate(levels):
         for other in levels[: index + 1]:
             assert higher_of(one, other) is higher_of(other, one) is one
+
+
+def test_level_counts_by_what_it_lets_do_with_scores_alone() -> None:
+    held = {"scores:read", "scores:write", "scores:moderate"}
+    assert level_of(lambda permission, _: permission in held, "board/7") is Level.MODERATE
+    held = {"scores:read", "levels:set", "levels:list", "roles:grant"}
+    assert level_of(lambda permission, _: permission in held, "board/7") is Level.READ

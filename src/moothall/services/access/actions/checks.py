@@ -7,6 +7,7 @@ from msgspec import Meta
 from moothall.action import (
     READ,
     Context,
+    Id,
     PerActor,
     Request,
     ResourcePath,
@@ -20,7 +21,7 @@ from moothall.services.access.actions.subjects import NameOrId, find_member_id
 from moothall.services.access.adapters.bindings import StoredBindings
 from moothall.services.access.model import KEPT_WHEN_BANNED, Cause, Explanation
 from moothall.services.access.rules.granting import check_permission
-from moothall.services.access.store import bans
+from moothall.services.access.store import bans, bindings
 from moothall.services.identity.errors import MemberNotFoundError
 
 CHECK_OTHERS = "permissions:check"
@@ -47,6 +48,30 @@ class Answer(Result):
     """Whether the permission is held."""
 
     is_allowed: bool
+
+
+class CheckMembers(Request):
+    """Permissions of several members at one resource."""
+
+    member_ids: Annotated[list[Id], Meta(min_length=1, max_length=200)]
+    permissions: Annotated[list[Permission], Meta(min_length=1, max_length=16)]
+    at: ResourcePath = ROOT
+
+
+class MemberPermissions(Result):
+    """What one member holds of the permissions that were asked for."""
+
+    member_id: str
+    permissions: list[str]
+    """In the order of the request; none while the member is banned."""
+    is_banned: bool
+    """Whether a ban denies them all at the resource."""
+
+
+class CheckedMembers(Result):
+    """One answer for each member, in the order of the request."""
+
+    members: list[MemberPermissions]
 
 
 class Explain(Request):
@@ -110,6 +135,37 @@ async def explain(ctx: Context, request: Explain) -> Explanation:
         ground=ground,
         ban=None if banned_at is None else await bans.find_ban(ctx.tx, member_id, banned_at),
         roles=index.list_grantable(request.permission),
+    )
+
+
+@action(
+    access=Signed("permissions:check", at=bindings.find_path),
+    effect=READ,
+    limit=PerActor(calls=50, window_ms=1_000),
+    raises=(),
+    command="member check",
+)
+async def check_members(ctx: Context, request: CheckMembers) -> CheckedMembers:
+    """Tell which of some permissions each of several members holds at a resource.
+
+    An id that nobody has gets the answer for everyone.
+
+    Args:
+        request.member_ids: 1 to 200 ids.
+        request.permissions: 1 to 16 permissions.
+    """
+    index, at = ctx.use(StoredBindings), request.at
+    return CheckedMembers(
+        members=[
+            MemberPermissions(
+                member_id=member_id,
+                permissions=[
+                    wanted for wanted in request.permissions if index.allows(member_id, wanted, at)
+                ],
+                is_banned=index.find_ban(member_id, at) is not None,
+            )
+            for member_id in request.member_ids
+        ]
     )
 
 

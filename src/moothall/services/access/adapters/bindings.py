@@ -7,6 +7,7 @@ from moothall.services.access.model import TEAM_PREFIX
 from moothall.services.access.rules.granting import merge_roles
 from moothall.services.access.rules.index import BindingIndex
 from moothall.services.access.store import bans, bindings, roles, teams
+from moothall.services.identity.model import SERVER_ROLE, SERVERS
 
 _ROOM = "room:"
 """How the principals of rooms begin, and the roles that hold what each room needs."""
@@ -49,6 +50,8 @@ class StoredBindings(BindingIndex):
         for role, permissions in known.items():
             self.define(role, permissions)
         self.bind(EVERYONE, MEMBER_ROLE, ROOT)
+        if SERVER_ROLE in self.built_in:  # where another hall is the issuer, no server signs in
+            self.bind(SERVERS, SERVER_ROLE, ROOT)
         for role in [name for name in self._roles if name.startswith(_ROOM)]:
             self.bind(role, role, ROOT)
         for team, member_id in await teams.list_all_members(tx):

@@ -18,6 +18,7 @@ from moothall.services.access.model import (
     TEAM_PREFIX,
     Ground,
 )
+from moothall.services.identity.model import SERVER_PREFIX, SERVERS
 
 
 class _Role:
@@ -60,10 +61,12 @@ class BindingIndex:
         self.version = 0
         """Grows with each change, so that who remembers an answer knows when to ask again."""
         self._roles: dict[str, _Role] = {}
-        self._shared: dict[str, _Places] = {EVERYONE: {}}
+        self._shared: dict[str, _Places] = {EVERYONE: {}, SERVERS: {}}
         self._holders: dict[str, _Holder] = {}
         self._anybody = _Holder()
         self._anybody.places = ((EVERYONE, self._shared[EVERYONE]),)
+        self._any_server = _Holder()
+        self._any_server.places = ((SERVERS, self._shared[SERVERS]),)
 
     # --- asking ---------------------------------------------------------------------------
 
@@ -71,13 +74,17 @@ class BindingIndex:
         """Tell whether ``principal`` holds ``permission`` at or above ``path`` and is not banned.
 
         A member holds what is bound to them, to their teams and to everyone; a room only
-        what is bound to it; nobody (the empty principal), a team and everyone hold nothing.
+        what is bound to it; a resource server only what is bound to all of them; nobody (the
+        empty principal), a team and everyone hold nothing.
         """
         holder = self._holders.get(principal)
         if holder is None:
-            if not is_member(principal):
+            if is_member(principal):
+                holder = self._anybody
+            elif principal.startswith(SERVER_PREFIX):
+                holder = self._any_server
+            else:
                 return False
-            holder = self._anybody
         elif holder.bans and self._is_banned(principal, permission, path):
             return False
         enclosed = enclosing(path)
@@ -254,11 +261,13 @@ class BindingIndex:
     def _holder_of(self, principal: str) -> _Holder | None:
         """Return what ``principal`` holds, or None for those who hold nothing."""
         found = self._holders.get(principal)
-        return found or (self._anybody if is_member(principal) else None)
+        if found is not None or is_member(principal):
+            return found or self._anybody
+        return self._any_server if principal.startswith(SERVER_PREFIX) else None
 
     def _places_of(self, subject: str) -> _Places:
         """Return where roles are bound to ``subject``."""
-        if subject == EVERYONE or subject.startswith(TEAM_PREFIX):
+        if subject in {EVERYONE, SERVERS} or subject.startswith(TEAM_PREFIX):
             return self._shared.setdefault(subject, {})
         return self._holders.setdefault(subject, _Holder()).own
 
@@ -276,5 +285,5 @@ class BindingIndex:
 
 
 def is_member(principal: str) -> bool:
-    """Tell whether a principal is a member: no room, no team, not everyone, not nobody."""
+    """Tell whether a principal is a member: no room, team or server, not everyone or nobody."""
     return principal not in {"", EVERYONE} and ":" not in principal

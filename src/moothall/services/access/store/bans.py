@@ -53,6 +53,18 @@ async def delete_ban(tx: Transaction, member_id: str, path: str) -> None:
     await tx.execute("DELETE FROM access_ban WHERE member_id = $1 AND path = $2", member_id, path)
 
 
+async def delete_bans_at(tx: Transaction, at: str, limit: int) -> list[tuple[str, str]]:
+    """Take bans at a resource and below away; return member and path of each."""
+    sql = """
+    DELETE FROM access_ban WHERE (member_id, path) IN (
+      SELECT member_id, path FROM access_ban
+      WHERE path = $1 OR (path >= $1 || '/' AND path < $2) LIMIT $3)
+    RETURNING member_id, path
+    """
+    rows = await tx.fetch_all(sql, at, end_of(at), limit)
+    return [(member_id, path) for member_id, path in rows]
+
+
 async def list_all_bans(tx: Transaction) -> list[tuple[str, str, int | None]]:
     """Return member, path and end of every ban; read once, at start."""
     rows = await tx.fetch_all("SELECT member_id, path, until_ms FROM access_ban")

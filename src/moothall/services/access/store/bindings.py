@@ -62,6 +62,18 @@ async def delete_bindings_of(tx: Transaction, subject: str) -> list[tuple[str, s
     return [(role, path) for role, path in await tx.fetch_all(sql, subject)]
 
 
+async def delete_bindings_at(tx: Transaction, at: str, limit: int) -> list[tuple[str, str, str]]:
+    """Take bindings at a resource and below away; return subject, role and path of each."""
+    sql = """
+    DELETE FROM access_binding WHERE (subject, path, role) IN (
+      SELECT subject, path, role FROM access_binding
+      WHERE path = $1 OR (path >= $1 || '/' AND path < $2) LIMIT $3)
+    RETURNING subject, role, path
+    """
+    rows = await tx.fetch_all(sql, at, end_of(at), limit)
+    return [(subject, role, path) for subject, role, path in rows]
+
+
 async def count_bindings_of_role(tx: Transaction, role: str) -> int:
     """Return how often a role is bound."""
     row = await tx.fetch_one("SELECT count(*) FROM access_binding WHERE role = $1", role)

@@ -24,7 +24,7 @@ from moothall.services.identity.errors import (
     RotationPendingError,
     TooManyKeysError,
 )
-from moothall.services.identity.events import STREAM, KeyMade, KeyRetired
+from moothall.services.identity.events import KeyMade, KeyRetired, tell_servers
 from moothall.services.identity.model import KeySettings, KeyState, KeyView, SigningKey
 from moothall.services.identity.rules.keys import (
     is_rotation_pending,
@@ -166,7 +166,7 @@ async def make_key(ctx: Context, published: Sequence[SigningKey], begins_at_ms: 
     key, sealed = ring.make(begins_at_ms, created_at_ms)
     await keys.insert_key(ctx.tx, key, sealed)
     ctx.tx.on_commit(lambda: ring.add(key, sealed))
-    ctx.emit(STREAM, KeyMade(kid=key.kid, begins_at_ms=begins_at_ms))
+    tell_servers(ctx, KeyMade(kid=key.kid, begins_at_ms=begins_at_ms))
     return key
 
 
@@ -180,5 +180,5 @@ async def end_key(ctx: Context, key: SigningKey) -> bool:
         return False
     ring = ctx.use(SealedKeyRing)
     ctx.tx.on_commit(lambda: ring.remove(key.kid))
-    ctx.emit(STREAM, KeyRetired(kid=key.kid))
+    tell_servers(ctx, KeyRetired(kid=key.kid))
     return True

@@ -1,5 +1,7 @@
 """Who is there: finding, listing and naming members, and adding them for others."""
 
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated
 
 from msgspec import Meta
@@ -25,9 +27,14 @@ from moothall.services.identity.errors import (
     NameTakenError,
     RenamedTooOftenError,
 )
-from moothall.services.identity.events import STREAM, MemberRegistered, MemberRenamed
+from moothall.services.identity.events import (
+    STREAM,
+    MemberRegistered,
+    MemberRenamed,
+    tell_servers,
+)
 from moothall.services.identity.model import Member, RegistrationSettings
-from moothall.services.identity.rules.names import NAMES_HELD_MAX, check_name, find_key
+from moothall.services.identity.rules.names import NAMES_HELD_MAX, check_name, find_key, skeleton_of
 from moothall.services.identity.store import members
 
 NameOrId = Annotated[str, Meta(min_length=1, max_length=128, description="A member's name or id.")]
@@ -38,6 +45,13 @@ PageSize = Annotated[int, Meta(ge=1, le=500)]
 
 _SIMILAR = "another member has a name that looks the same, or had this one until recently"
 _ANOTHER = "choose another name"
+
+ADDED_MAX = 2_000
+"""Names that one call gives an account; the history of a board comes with as many."""
+
+_NAMES_KEPT_MAX = 16_384
+"""Names of which it is remembered how they are read: history repeats them, and one that is not
+ASCII takes 60 µs. At most 6 MB."""
 
 
 class GetSelf(Request):
@@ -79,9 +93,9 @@ class MemberNames(Result):
 
 
 class AddMembers(Request):
-    """Names that shall have an account, at most 500."""
+    """Names that shall have an account, at most 2,000."""
 
-    names: Annotated[list[Name], Meta(min_length=1, max_length=500)]
+    names: Annotated[list[Name], Meta(min_length=1, max_length=ADDED_MAX)]
 
 
 class RenameSelf(Request):
@@ -190,26 +204,65 @@ async def add_members(ctx: Context, request: AddMembers) -> AddedMembers:
     Emits:
         MemberRegistered: once per new account.
     """
-    added: list[Member | None] = []
-    refused = []
+    keys, refused = _read_names(request.names)
+    known = await members.list_members_by_key(ctx.tx, list(dict.fromkeys(keys.values())))
+    strange: dict[str, str] = {}
+    for wanted, key in keys.items():
+        if key not in known:
+            strange.setdefault(key, wanted)
+    made, similar = await _make_members(ctx, strange)
+    known |= made
     for number, wanted in enumerate(request.names):
+        if keys.get(wanted) in similar:
+            refused.append(RefusedName(number=number, reason=_SIMILAR, remedy=_ANOTHER))
+    refused.sort(key=lambda refusal: refusal.number)
+    return AddedMembers(
+        members=[known.get(keys.get(wanted, "")) for wanted in request.names], refused=refused
+    )
+
+
+@lru_cache(maxsize=_NAMES_KEPT_MAX)
+def _read_name(name: str) -> tuple[str, str]:
+    """Return a name as it is shown and its key, see `check_name`."""
+    return check_name(name)
+
+
+def _read_names(names: Sequence[str]) -> tuple[dict[str, str], list[RefusedName]]:
+    """Return the keys of names as they are written, and those that nobody can have."""
+    keys: dict[str, str] = {}
+    refused = []
+    for number, wanted in enumerate(names):
         try:
-            name, key = check_name(wanted)
+            keys[wanted] = _read_name(wanted)[1]
         except InvalidArgumentError as error:
-            added.append(None)
             reason, remedy = str(error.details["reason"]), str(error.details.get("remedy", ""))
             refused.append(RefusedName(number=number, reason=reason, remedy=remedy))
+    return keys, refused
+
+
+async def _make_members(
+    ctx: Context, wanted: Mapping[str, str]
+) -> tuple[dict[str, Member], set[str]]:
+    """Make accounts for names, given by key; return them, and the keys that cannot be had."""
+    skeletons = {key: skeleton_of(_read_name(name)[0]) for key, name in wanted.items()}
+    taken = await members.list_names_taken(
+        ctx.tx, list(wanted), list(dict.fromkeys(skeletons.values())), ctx.now_ms
+    )
+    made: dict[str, Member] = {}
+    similar = set()
+    for key, name in wanted.items():
+        if {key, skeletons[key]} & taken:
+            similar.add(key)
             continue
-        member = await members.find_member_by_name(ctx.tx, key)
-        if member is None:
-            member = Member(member_id=ctx.new_id(), name=name, created_at_ms=ctx.now_ms)
-            if not await members.insert_member(ctx.tx, member, key, None):
-                added.append(None)
-                refused.append(RefusedName(number=number, reason=_SIMILAR, remedy=_ANOTHER))
-                continue
-            ctx.emit(STREAM, MemberRegistered(member_id=member.member_id))
-        added.append(member)
-    return AddedMembers(members=added, refused=refused)
+        taken.add(skeletons[key])
+        shown = _read_name(name)[0]
+        made[key] = Member(member_id=ctx.new_id(), name=shown, created_at_ms=ctx.now_ms)
+    await members.insert_members(
+        ctx.tx, [(member, key, skeletons[key]) for key, member in made.items()]
+    )
+    for member in made.values():
+        ctx.emit(STREAM, MemberRegistered(member_id=member.member_id))
+    return made, similar
 
 
 @action(
@@ -309,5 +362,5 @@ async def _rename(ctx: Context, member: Member, wanted: str) -> Member:
     if old_key != key:
         until_ms = ctx.now_ms + ctx.use(RegistrationSettings).name_held_ms
         await members.insert_name_hold(ctx.tx, member.member_id, member.name, old_key, until_ms)
-    ctx.emit(STREAM, MemberRenamed(member_id=member.member_id))
+    tell_servers(ctx, MemberRenamed(member_id=member.member_id))
     return Member(member_id=member.member_id, name=name, created_at_ms=member.created_at_ms)

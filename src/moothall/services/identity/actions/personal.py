@@ -6,7 +6,6 @@ steps (``personal.py`` of each). What this call does not get done, the job
 ``finish_removals`` does.
 """
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Annotated
 
@@ -23,7 +22,7 @@ from moothall.action import (
     Signed,
     action,
 )
-from moothall.action.personal import PersonalRow
+from moothall.action.personal import PersonalRow, erase_member
 from moothall.core.errors import ActionError, InvalidArgumentError
 from moothall.services.identity.actions.members import NameOrId, get_member
 from moothall.services.identity.actions.proof import accept, give_back, prove_own
@@ -36,11 +35,9 @@ from moothall.services.identity.errors import (
     NotByThisWayError,
     WrongCredentialsError,
 )
-from moothall.services.identity.events import STREAM, MemberRemoved
+from moothall.services.identity.events import MemberRemoved, tell_servers
 from moothall.services.identity.model import RegistrationSettings
 from moothall.services.identity.store import members, removal
-
-EraseRows = Callable[[Context, str], Awaitable[bool]]
 
 STEPS_AT_ONCE = 20
 """Steps of erasing, of at most 500 rows each, that a call waits for; the job does the rest."""
@@ -243,27 +240,6 @@ async def remove_member(ctx: Context, request: RemoveMember) -> Removal:
     return await _begin_erasing(ctx, member.member_id, removed_at_ms)
 
 
-async def erase(ctx: Context, member_id: str, steps_max: int) -> bool:
-    """Let each room erase what may go of a removed member; True when nothing is left.
-
-    Args:
-        ctx: Of a FLOW or a job.
-        member_id: A tombstone.
-        steps_max: Stop after so many steps that found something.
-    """
-    for personal in ctx.personal_rooms().values():
-        erase_rows = personal.erase_rows
-
-        async def work(step: Context, erase_rows: EraseRows = erase_rows) -> bool:
-            return await erase_rows(step, member_id)
-
-        while not await ctx.write(work, outcome=None):
-            steps_max -= 1
-            if not steps_max:
-                return False
-    return True
-
-
 async def finish_erasing(ctx: Context, member_id: str) -> None:
     """Erase all that is left of a removed member, and write down that nothing is.
 
@@ -271,7 +247,7 @@ async def finish_erasing(ctx: Context, member_id: str) -> None:
         ctx: Of a job.
         member_id: A tombstone, about which no call is under way any more.
     """
-    if not await erase(ctx, member_id, STEPS_OF_JOB):
+    if not await erase_member(ctx, member_id, STEPS_OF_JOB):
         return  # the next run goes on
 
     async def finish(step: Context) -> None:
@@ -287,7 +263,7 @@ async def _begin_erasing(ctx: Context, member_id: str, removed_at_ms: int) -> Re
     # A hall under load may refuse a step. The member is removed all the same, and the caller
     # shall know; the rest is the job's in any case.
     with suppress(ActionError):
-        is_erased = await erase(ctx, member_id, STEPS_AT_ONCE)
+        is_erased = await erase_member(ctx, member_id, STEPS_AT_ONCE)
     return Removal(member_id=member_id, removed_at_ms=removed_at_ms, is_erased=is_erased)
 
 
@@ -314,7 +290,7 @@ async def bury(step: Context, member_id: str) -> int:
     await members.insert_name_hold(step.tx, member_id, member.name, key, until_ms)
     await removal.update_removed(step.tx, member_id, step.now_ms)
     await end_sessions(step, member_id, "member removed")
-    step.emit(STREAM, MemberRemoved(member_id=member_id))
+    tell_servers(step, MemberRemoved(member_id=member_id))
     return step.now_ms
 
 

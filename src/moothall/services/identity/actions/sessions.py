@@ -35,7 +35,7 @@ from moothall.services.identity.errors import (
     SessionEndedError,
     WrongCredentialsError,
 )
-from moothall.services.identity.events import STREAM, SessionEnded
+from moothall.services.identity.events import SessionEnded, tell_servers
 from moothall.services.identity.model import Member, OpenedSession, Session, SessionSettings
 from moothall.services.identity.rules.sessions import (
     RefreshToken,
@@ -223,7 +223,7 @@ async def end_session(ctx: Context, member_id: str, session_id: str, reason: str
         return False  # two calls ended it in the same moment
     ended, now_ms = ctx.use(EndedSessions), ctx.now_ms
     ctx.tx.on_commit(lambda: ended.add(session_id, now_ms, reason))
-    ctx.emit(STREAM, SessionEnded(member_id=member_id, session_id=session_id, reason=reason))
+    tell_servers(ctx, SessionEnded(member_id=member_id, session_id=session_id, reason=reason))
     return True
 
 

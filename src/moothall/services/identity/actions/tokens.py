@@ -7,6 +7,7 @@ of it there cannot go elsewhere with it (RFC 9068, section 5; RFC 9700, section 
 from typing import Annotated
 
 from msgspec import Meta
+from msgspec.structs import replace
 
 from moothall.action import (
     READ,
@@ -23,16 +24,18 @@ from moothall.action import (
 from moothall.action.token import sign_token
 from moothall.core.errors import InvalidArgumentError
 from moothall.ports.keyring import KeyRing
+from moothall.services.identity.actions.servers import ServerKey, end_server, register_server
 from moothall.services.identity.adapters.keys import TokenIssuer
 from moothall.services.identity.errors import (
     AudienceExistsError,
     AudienceNotFoundError,
+    ServerKeyTakenError,
     SessionEndedError,
     TooManyAudiencesError,
 )
 from moothall.services.identity.events import STREAM, AudienceAdded, AudienceRemoved
 from moothall.services.identity.model import Audience, TokenSettings
-from moothall.services.identity.store import audiences, sessions
+from moothall.services.identity.store import audiences, servers, sessions
 
 AudienceName = Annotated[
     str,
@@ -60,10 +63,18 @@ class IssuedToken(Result):
 
 
 class AddAudience(Request):
-    """A resource server and a few words about it."""
+    """A resource server, a few words about it, and its public key if it shall prove itself."""
 
     audience: AudienceName
     summary: Annotated[str, Meta(max_length=200)] = ""
+    server_key: ServerKey | None = None
+
+
+class SetServerKey(Request):
+    """Which resource server, and its public key from now on."""
+
+    audience: AudienceName
+    server_key: ServerKey
 
 
 class ListAudiences(Request):
@@ -102,7 +113,8 @@ class RemovedAudience(Result):
 async def issue_token(ctx: Context, request: IssueToken) -> IssuedToken:
     """Get an access token for one resource server; it lives 5 minutes, as your session does.
 
-    It is refused everywhere else, at this hall too.
+    It is refused everywhere else, at this hall too. It carries your name, so that the server
+    can greet you without asking this hall.
 
     Args:
         request.audience: Exactly as an administrator registered it.
@@ -128,6 +140,7 @@ async def issue_token(ctx: Context, request: IssueToken) -> IssuedToken:
         token_id=ctx.new_id(),
         now_ms=ctx.now_ms,
         device=session.device,
+        name=session.member.name,
     )
     return IssuedToken(
         audience=request.audience, access_token=token, access_expires_at_ms=expires_at_ms
@@ -138,20 +151,24 @@ async def issue_token(ctx: Context, request: IssueToken) -> IssuedToken:
     access=Signed("audiences:manage"),
     effect=WRITE,
     limit=PerActor(calls=20, window_ms=1_000),
-    raises=(AudienceExistsError, TooManyAudiencesError),
+    raises=(AudienceExistsError, TooManyAudiencesError, ServerKeyTakenError),
 )
 async def add_audience(ctx: Context, request: AddAudience) -> Audience:
     """Register a resource server, so that members may get tokens for it.
 
     Args:
         request.audience: What the server takes itself for; it compares letter by letter.
+        request.server_key: As the server prints it when it starts. With it the server learns
+            at once of sessions that end and members who go; without it within 5 minutes.
 
     Raises:
         AudienceExistsError: already_exists. It is registered already.
         TooManyAudiencesError: resource_exhausted. ``tokens.audiences_max`` are registered.
+        ServerKeyTakenError: already_exists. Another server has this key.
 
     Emits:
         AudienceAdded: once.
+        ServerRegistered: with a key.
     """
     if "#" in request.audience:
         reason = "the name of a resource server has no fragment"
@@ -176,7 +193,44 @@ async def add_audience(ctx: Context, request: AddAudience) -> Audience:
     if not await audiences.insert_audience(ctx.tx, audience):
         raise AudienceExistsError(audience=request.audience)
     ctx.emit(STREAM, AudienceAdded(audience=request.audience))
-    return audience
+    if request.server_key is None:
+        return audience
+    server_id = await register_server(ctx, request.audience, request.server_key)
+    return replace(audience, server_id=server_id, server_key=request.server_key)
+
+
+@action(
+    access=Signed("audiences:manage"),
+    effect=WRITE,
+    limit=PerActor(calls=20, window_ms=1_000),
+    raises=(AudienceNotFoundError, ServerKeyTakenError),
+    command="audience set-key",
+)
+async def set_server_key(ctx: Context, request: SetServerKey) -> Audience:
+    """Let a resource server prove itself by another key, or by one at all.
+
+    What it signed in with before ends at once. The key that it has already changes nothing.
+
+    Args:
+        request.server_key: As the server prints it when it starts.
+
+    Raises:
+        AudienceNotFoundError: not_found. No such resource server is registered.
+        ServerKeyTakenError: already_exists. Another server has this key.
+
+    Emits:
+        ServerEnded: if it had another key.
+        ServerRegistered: once, unless it has this key.
+    """
+    audience = await audiences.find_audience(ctx.tx, request.audience)
+    if audience is None:
+        raise AudienceNotFoundError(audience=request.audience, remedy="see identity.list_audiences")
+    if audience.server_key == request.server_key:
+        return audience
+    if audience.server_id:
+        await end_server(ctx, request.audience, audience.server_id, "server key replaced")
+    server_id = await register_server(ctx, request.audience, request.server_key)
+    return replace(audience, server_id=server_id, server_key=request.server_key)
 
 
 @action(
@@ -201,12 +255,18 @@ async def list_audiences(ctx: Context, request: ListAudiences) -> AudiencePage:
 async def remove_audience(ctx: Context, request: RemoveAudience) -> RemovedAudience:
     """Make no more tokens for a resource server; those it has seen live 5 minutes at most.
 
+    If it has a key, it proves nothing any more, and what it signed in with ends at once.
+
     Raises:
         AudienceNotFoundError: not_found. No such resource server is registered.
 
     Emits:
         AudienceRemoved: once.
+        ServerEnded: if it has a key.
     """
+    server = await servers.find_server(ctx.tx, request.audience)
+    if server is not None:
+        await end_server(ctx, request.audience, server.server_id, "server removed")
     if not await audiences.delete_audience(ctx.tx, request.audience):
         raise AudienceNotFoundError(audience=request.audience, remedy="see identity.list_audiences")
     ctx.emit(STREAM, AudienceRemoved(audience=request.audience))

@@ -4,11 +4,19 @@ from collections.abc import Mapping
 
 from moothall.action import Resources
 from moothall.ports.activity import Activity
+from moothall.ports.arrivals import Arrivals
 from moothall.ports.hasher import PasswordHasher
 from moothall.ports.keyring import KeyRing, SessionEnds, Sessions
 from moothall.services.identity.adapters.activity import SessionActivity
 from moothall.services.identity.adapters.blocklist import CommonPasswords
 from moothall.services.identity.adapters.codes import CodeSeal
+from moothall.services.identity.adapters.follower import (
+    FeedWatch,
+    FollowedKeys,
+    FollowedMembers,
+    FollowedSessions,
+    KeysWatch,
+)
 from moothall.services.identity.adapters.guesses import GuessesUnderWay
 from moothall.services.identity.adapters.hashing import Argon2Pool
 from moothall.services.identity.adapters.keys import SealedKeyRing, TokenIssuer
@@ -25,7 +33,26 @@ from moothall.services.identity.model import (
 
 
 def provide(resources: Resources) -> Mapping[type, object]:
-    """Return the adapters by port."""
+    """Return the adapters by port: of a hall that signs people in, or of one that follows it."""
+    return _provide_follower(resources) if resources.is_follower else _provide_issuer(resources)
+
+
+def _provide_follower(resources: Resources) -> Mapping[type, object]:
+    ring, ended = FollowedKeys(resources.clock), FollowedSessions(resources.clock)
+    return {
+        FollowedKeys: ring,
+        KeyRing: ring,
+        FollowedSessions: ended,
+        Sessions: ended,
+        SessionEnds: ended,
+        FollowedMembers: (arrivals := FollowedMembers()),
+        Arrivals: arrivals,
+        KeysWatch: KeysWatch(),
+        FeedWatch: FeedWatch(),
+    }
+
+
+def _provide_issuer(resources: Resources) -> Mapping[type, object]:
     check_senders(resources.use(RegistrationSettings), resources.senders)
     provided: dict[type, object] = {
         SealedKeyRing: (

@@ -9,7 +9,7 @@ from moothall.ports.clock import Clock
 from moothall.ports.database import Transaction
 from moothall.services.identity.adapters.keys import encode_base64url
 from moothall.services.identity.rules.sessions import RefreshToken
-from moothall.services.identity.store import sessions
+from moothall.services.identity.store import servers, sessions
 
 _ENDED_KEPT_MS = LIFE_SECONDS * SECOND_MS + HOUR_MS
 """An hour longer than tokens live, because the clock may be set in between."""
@@ -32,7 +32,9 @@ class EndedSessions:
 
     async def load(self, tx: Transaction) -> None:
         """Read those whose tokens may still live, so that a restart forgives nothing."""
-        self._ended = dict(await sessions.list_ended(tx, self._clock.now_ms() - _ENDED_KEPT_MS))
+        since_ms = self._clock.now_ms() - _ENDED_KEPT_MS
+        self._ended = dict(await sessions.list_ended(tx, since_ms))
+        self._ended |= dict(await servers.list_ended(tx, since_ms))
 
     def has_ended(self, session_id: str) -> bool:
         """Tell whether the session ended."""

@@ -1,9 +1,16 @@
 """Rows of resource servers for which members may get tokens."""
 
-from moothall.ports.database import Transaction
+from moothall.ports.database import Row, Transaction
 from moothall.services.identity.model import Audience
 
 _AUDIENCE = "audience, summary, added_by, added_at_ms"
+
+_SELECT = """
+SELECT a.audience, a.summary, a.added_by, a.added_at_ms,
+  COALESCE(s.server_id, ''), COALESCE(s.server_key, '')
+FROM identity_audience AS a
+LEFT JOIN identity_server AS s ON s.audience = a.audience AND s.ended_at_ms IS NULL
+"""
 
 
 async def insert_audience(tx: Transaction, audience: Audience) -> bool:
@@ -33,16 +40,29 @@ async def count_audiences(tx: Transaction) -> int:
 
 async def list_audiences(tx: Transaction, after: str, limit: int) -> list[Audience]:
     """Return resource servers by name, after ``after``."""
-    sql = f"""
-    SELECT {_AUDIENCE} FROM identity_audience WHERE audience > $1 ORDER BY audience LIMIT $2
-    """
-    return [
-        Audience(audience=row[0], summary=row[1], added_by=row[2], added_at_ms=row[3])
-        for row in await tx.fetch_all(sql, after, limit)
-    ]
+    sql = f"{_SELECT} WHERE a.audience > $1 ORDER BY a.audience LIMIT $2"
+    return [_read_audience(row) for row in await tx.fetch_all(sql, after, limit)]
+
+
+async def find_audience(tx: Transaction, audience: str) -> Audience | None:
+    """Return a resource server by name."""
+    row = await tx.fetch_one(f"{_SELECT} WHERE a.audience = $1", audience)
+    return None if row is None else _read_audience(row)
 
 
 async def delete_audience(tx: Transaction, audience: str) -> bool:
     """Remove a resource server; False if there is none of this name."""
     sql = "DELETE FROM identity_audience WHERE audience = $1"
     return await tx.execute(sql, audience) == 1
+
+
+def _read_audience(row: Row) -> Audience:
+    """Return the resource server in a row of ``_SELECT``."""
+    return Audience(
+        audience=row[0],
+        summary=row[1],
+        added_by=row[2],
+        added_at_ms=row[3],
+        server_id=row[4],
+        server_key=row[5],
+    )

@@ -1,7 +1,9 @@
 """Rows of members."""
 
 import json
+from collections.abc import Sequence
 
+from moothall.action.blocks import fetch_among, insert_rows
 from moothall.ports.database import Row, Transaction
 from moothall.services.identity.model import Member
 from moothall.services.identity.rules.names import NAMES_HELD_MAX, skeleton_of
@@ -38,6 +40,42 @@ async def insert_member(
         int(is_guest),
     )
     return changed == 1
+
+
+async def list_members_by_key(tx: Transaction, name_keys: Sequence[str]) -> dict[str, Member]:
+    """Return members by the keys of their names; keys of nobody are left out."""
+    sql = f"SELECT name_key, {_MEMBER} FROM identity_member WHERE name_key IN ({{values}})"
+    return {row[0]: read_member(row[1:]) for row in await fetch_among(tx, sql, name_keys)}
+
+
+async def list_names_taken(
+    tx: Transaction, name_keys: Sequence[str], skeletons: Sequence[str], now_ms: int
+) -> set[str]:
+    """Return those of the keys that wait for somebody, and of the skeletons that are taken.
+
+    A key and a skeleton that are equal are of names that look alike, so they need not be told
+    apart. Keys that members have, :func:`list_members_by_key` tells.
+    """
+    members = "SELECT skeleton FROM identity_member WHERE skeleton IN ({values})"
+    held = (
+        "SELECT {column} FROM identity_name_hold WHERE until_ms > $1 AND {column} IN ({{values}})"
+    )
+    rows = await fetch_among(tx, members, skeletons)
+    rows += await fetch_among(tx, held.format(column="skeleton"), skeletons, now_ms)
+    rows += await fetch_among(tx, held.format(column="name_key"), name_keys, now_ms)
+    return {row[0] for row in rows}
+
+
+async def insert_members(tx: Transaction, members: Sequence[tuple[Member, str, str]]) -> None:
+    """Add members without a password, each with key and skeleton of a name nobody has."""
+    sql = """
+    INSERT INTO identity_member (member_id, name, name_key, skeleton, created_at_ms) VALUES
+    """
+    rows = [
+        (member.member_id, member.name, name_key, skeleton, member.created_at_ms)
+        for member, name_key, skeleton in members
+    ]
+    await insert_rows(tx, sql, rows)
 
 
 async def has_name(

@@ -1,4 +1,4 @@
-"""Submitting, importing and verifying entries."""
+"""Submitting and verifying entries, and those that wait for it."""
 
 from typing import Annotated
 
@@ -18,8 +18,11 @@ from moothall.action import (
     action,
     next_cursor,
 )
+from moothall.services.leaderboards.actions.proofs import proofs_follow_verification
+from moothall.services.leaderboards.actions.views import name_entries
 from moothall.services.leaderboards.errors import (
     AlreadyVerifiedError,
+    BoardBusyError,
     BoardNotFoundError,
     EntryNotFoundError,
     NotVerifiedError,
@@ -28,10 +31,9 @@ from moothall.services.leaderboards.events import (
     EntryUnverified,
     EntryVerified,
     ScoreSubmitted,
-    board_stream,
-    moderation_stream,
+    streams_of,
 )
-from moothall.services.leaderboards.model import Entry
+from moothall.services.leaderboards.model import Entry, EntryView
 from moothall.services.leaderboards.rules import check_score
 from moothall.services.leaderboards.store import boards, entries
 
@@ -67,9 +69,9 @@ class ListWaiting(Request):
 
 
 class WaitingPage(Result):
-    """A page of unverified entries as they came in; ``next`` is None on the last one."""
+    """A page of unverified entries, oldest first; ``next`` is None on the last one."""
 
-    entries: list[Entry]
+    entries: list[EntryView]
     next: str | None
 
 
@@ -100,13 +102,18 @@ async def submit_score(ctx: Context, request: SubmitScore) -> Entry:
         member_id=ctx.actor,
         score=request.score + 0.0,  # -0.0 is 0.0
         submitted_at_ms=ctx.now_ms,
+        season=board.season,
     )
-    await entries.insert_entry(ctx.tx, entry, board.direction)
+    await entries.insert_entry(ctx.tx, entry)
     await describe(ctx, entry, request.description)
-    ctx.emit(
-        moderation_stream(board.board_id),
-        ScoreSubmitted(entry_id=entry.entry_id, member_id=ctx.actor, score=entry.score),
+    submitted = ScoreSubmitted(
+        board_id=entry.board_id,
+        entry_id=entry.entry_id,
+        member_id=ctx.actor,
+        score=entry.score,
     )
+    for stream in streams_of(entry, ctx.actor):
+        ctx.emit(stream, submitted)
     return entry
 
 
@@ -114,7 +121,7 @@ async def submit_score(ctx: Context, request: SubmitScore) -> Entry:
     access=Signed("scores:moderate", at=entries.find_entry_path),
     effect=WRITE,
     limit=PerActor(calls=50, window_ms=1_000),
-    raises=(EntryNotFoundError, AlreadyVerifiedError),
+    raises=(EntryNotFoundError, AlreadyVerifiedError, BoardBusyError),
 )
 async def verify_entry(ctx: Context, request: VerifyEntry) -> Entry:
     """Verify an entry, so that it counts; verifier and time are kept.
@@ -122,24 +129,26 @@ async def verify_entry(ctx: Context, request: VerifyEntry) -> Entry:
     Raises:
         EntryNotFoundError: not_found. There is none of this id.
         AlreadyVerifiedError: failed_precondition. Somebody was first.
+        BoardBusyError: unavailable. The ranking is being built anew; try again.
 
     Emits:
-        EntryVerified: once, to the board's readers.
+        EntryVerified: to the board's readers, to the moderators, and to the submitter
+            unless they did it.
     """
     entry = await entries.get_entry(ctx.tx, request.entry_id)
     if entry.verified_at_ms is not None:
         raise AlreadyVerifiedError(entry_id=entry.entry_id, verified_by=entry.verified_by)
     entry = msgspec.structs.replace(entry, verified_at_ms=ctx.now_ms, verified_by=ctx.actor)
     await _change_verified(ctx, entry)
-    ctx.emit(
-        board_stream(entry.board_id),
-        EntryVerified(
-            entry_id=entry.entry_id,
-            member_id=entry.member_id,
-            score=entry.score,
-            verified_by=ctx.actor,
-        ),
+    verified = EntryVerified(
+        board_id=entry.board_id,
+        entry_id=entry.entry_id,
+        member_id=entry.member_id,
+        score=entry.score,
+        verified_by=ctx.actor,
     )
+    for stream in streams_of(entry, ctx.actor):
+        ctx.emit(stream, verified)
     return entry
 
 
@@ -147,7 +156,7 @@ async def verify_entry(ctx: Context, request: VerifyEntry) -> Entry:
     access=Signed("scores:moderate", at=entries.find_entry_path),
     effect=WRITE,
     limit=PerActor(calls=50, window_ms=1_000),
-    raises=(EntryNotFoundError, NotVerifiedError),
+    raises=(EntryNotFoundError, NotVerifiedError, BoardBusyError),
 )
 async def unverify_entry(ctx: Context, request: UnverifyEntry) -> Entry:
     """Take a verification back; under ``best`` the member's next best counts again.
@@ -155,19 +164,26 @@ async def unverify_entry(ctx: Context, request: UnverifyEntry) -> Entry:
     Raises:
         EntryNotFoundError: not_found. There is none of this id.
         NotVerifiedError: failed_precondition. It has no verification to take back.
+        BoardBusyError: unavailable. The ranking is being built anew; try again.
 
     Emits:
-        EntryUnverified: once, to the board's readers.
+        EntryUnverified: to the board's readers, to the moderators, and to the submitter
+            unless they did it.
     """
     entry = await entries.get_entry(ctx.tx, request.entry_id)
     if entry.verified_at_ms is None:
         raise NotVerifiedError(entry_id=entry.entry_id)
+    streams = streams_of(entry, ctx.actor)
     entry = msgspec.structs.replace(entry, verified_at_ms=None, verified_by=None)
     await _change_verified(ctx, entry)
-    ctx.emit(
-        board_stream(entry.board_id),
-        EntryUnverified(entry_id=entry.entry_id, member_id=entry.member_id),
+    unverified = EntryUnverified(
+        board_id=entry.board_id,
+        entry_id=entry.entry_id,
+        member_id=entry.member_id,
+        unverified_by=ctx.actor,
     )
+    for stream in streams:
+        ctx.emit(stream, unverified)
     return entry
 
 
@@ -194,7 +210,7 @@ async def list_waiting(ctx: Context, request: ListWaiting) -> WaitingPage:
         request.limit,
     )
     after = next_cursor(found, request.limit, lambda last: last.entry_id)
-    return WaitingPage(entries=found, next=after)
+    return WaitingPage(entries=await name_entries(ctx, found), next=after)
 
 
 async def _change_verified(ctx: Context, entry: Entry) -> None:
@@ -202,6 +218,7 @@ async def _change_verified(ctx: Context, entry: Entry) -> None:
     board = await boards.lock_board(ctx.tx, entry.board_id)
     await entries.update_verified(ctx.tx, entry.entry_id, entry.verified_at_ms, entry.verified_by)
     await entries.update_ranking(ctx.tx, board, entry)
+    await proofs_follow_verification(ctx, entry)
 
 
 async def describe(ctx: Context, entry: Entry, text: str) -> None:

@@ -1,6 +1,8 @@
 """Ranks: the ranked rows of a board in order, and counts that make a place cheap.
 
-A board's rows are totally ordered by :class:`Position`. They are cut into buckets, the
+A ranking has an id of its own, because a board has one for each season, and another one
+while it is built anew; "board" below means one of them. A board's rows are totally ordered
+by :class:`Position`. They are cut into buckets, the
 buckets into groups, and each carries the number of its rows: a counted B+ tree of fixed
 height whose leaves are ranges of the ranked table. A place is then three short sums
 (groups, buckets, rows), and a change touches one bucket and one group.
@@ -15,7 +17,8 @@ For whoever edits this:
 - The buckets of a board cover every position without a gap: the first begins at
   :data:`START`. So do its groups. A group begins where its first bucket begins.
 - A write is several statements that rely on each other. On PostgreSQL the caller holds
-  the lock of the board's row (``tx.lock_rows``), as for every invariant over a set.
+  the lock of the row of the board whose ranking it is (``tx.lock_rows``), as for every
+  invariant over a set.
 """
 
 import math
@@ -28,7 +31,7 @@ from moothall.ports.database import Row, Transaction
 ROWS_PER_BUCKET_MAX = 256
 BUCKETS_PER_GROUP_MAX = 64
 CHUNK_ROWS_MAX = 500
-"""Most rows that one call of :meth:`Ranks.delete_board_chunk` removes."""
+"""Most rows that one call of :meth:`Ranks.delete_chunk` removes."""
 
 _BUCKET, _GROUP = 0, 1
 _EARLIEST_MS = -(2**53)
@@ -122,24 +125,24 @@ def assign_places(page: Sequence[Position], offset: int, better: int) -> list[in
 _COLUMNS = "key, submitted_at_ms, entry_id"
 _ASCENDING = f"ORDER BY {_COLUMNS}"
 _DESCENDING = "ORDER BY key DESC, submitted_at_ms DESC, entry_id DESC"
-_ROWS = f"SELECT {_COLUMNS} FROM leaderboards_rank WHERE board_id = $1"
+_ROWS = f"SELECT {_COLUMNS} FROM leaderboards_rank WHERE ranking_id = $1"
 
-_INSERT = f"INSERT INTO leaderboards_rank (board_id, {_COLUMNS}) VALUES ($1, $2, $3, $4)"
-_DELETE = f"DELETE FROM leaderboards_rank WHERE board_id = $1 AND ({_COLUMNS}) = ($2, $3, $4)"
+_INSERT = f"INSERT INTO leaderboards_rank (ranking_id, {_COLUMNS}) VALUES ($1, $2, $3, $4)"
+_DELETE = f"DELETE FROM leaderboards_rank WHERE ranking_id = $1 AND ({_COLUMNS}) = ($2, $3, $4)"
 _FIRST = f"{_ROWS} {_ASCENDING} LIMIT $2"
 _AFTER = f"{_ROWS} AND ({_COLUMNS}) > ($2, $3, $4) {_ASCENDING} LIMIT $5"
 _BEFORE = f"{_ROWS} AND ({_COLUMNS}) < ($2, $3, $4) {_DESCENDING} LIMIT $5"
 _FROM = f"{_ROWS} AND ({_COLUMNS}) >= ($2, $3, $4) {_ASCENDING} LIMIT $5 OFFSET $6"
 _DELETE_ROWS = f"""
-    DELETE FROM leaderboards_rank WHERE board_id = $1
+    DELETE FROM leaderboards_rank WHERE ranking_id = $1
     AND ({_COLUMNS}) IN ({_ROWS} {_ASCENDING} LIMIT $2)
     """
 
 _BUCKETS = f"""
     SELECT {_COLUMNS}, group_key, group_submitted_at_ms, group_entry_id, row_count
-    FROM leaderboards_rank_bucket WHERE board_id = $1
+    FROM leaderboards_rank_bucket WHERE ranking_id = $1
     """
-_THIS = f"board_id = $1 AND level = $2 AND ({_COLUMNS}) = ($3, $4, $5)"
+_THIS = f"ranking_id = $1 AND level = $2 AND ({_COLUMNS}) = ($3, $4, $5)"
 _FIND_BUCKET = f"""
     {_BUCKETS} AND level = {_BUCKET} AND ({_COLUMNS}) <= ($2, $3, $4) {_DESCENDING} LIMIT 1
     """
@@ -150,7 +153,7 @@ _FIND_RIGHT = f"""
     {_BUCKETS} AND level = {_BUCKET} AND ({_COLUMNS}) > ($2, $3, $4)
     {_ASCENDING} LIMIT 1 OFFSET $5
     """
-_COUNTS = f"SELECT {_COLUMNS}, row_count FROM leaderboards_rank_bucket WHERE board_id = $1"
+_COUNTS = f"SELECT {_COLUMNS}, row_count FROM leaderboards_rank_bucket WHERE ranking_id = $1"
 _LIST_GROUPS = f"{_COUNTS} AND level = {_GROUP} {_ASCENDING}"
 _LIST_BUCKETS = f"""
     {_COUNTS} AND level = {_BUCKET} AND ({_COLUMNS}) >= ($2, $3, $4) {_ASCENDING} LIMIT $5
@@ -158,42 +161,42 @@ _LIST_BUCKETS = f"""
 # Once for the bucket and once for its group: one statement for both takes SQLite longer.
 _ADD = f"UPDATE leaderboards_rank_bucket SET row_count = row_count + $6 WHERE {_THIS}"
 _INSERT_BUCKET = f"""
-    INSERT INTO leaderboards_rank_bucket (board_id, level, {_COLUMNS},
+    INSERT INTO leaderboards_rank_bucket (ranking_id, level, {_COLUMNS},
     group_key, group_submitted_at_ms, group_entry_id, row_count)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
     """
 _DELETE_BUCKET = f"DELETE FROM leaderboards_rank_bucket WHERE {_THIS}"
 _DELETE_BUCKETS = f"""
-    DELETE FROM leaderboards_rank_bucket WHERE board_id = $1 AND (level, {_COLUMNS}) IN (
-      SELECT level, {_COLUMNS} FROM leaderboards_rank_bucket WHERE board_id = $1
+    DELETE FROM leaderboards_rank_bucket WHERE ranking_id = $1 AND (level, {_COLUMNS}) IN (
+      SELECT level, {_COLUMNS} FROM leaderboards_rank_bucket WHERE ranking_id = $1
       ORDER BY level, {_COLUMNS} LIMIT $2
     )
     """
 _MOVE_BUCKETS = f"""
     UPDATE leaderboards_rank_bucket
     SET group_key = $2, group_submitted_at_ms = $3, group_entry_id = $4
-    WHERE board_id = $1 AND level = {_BUCKET}
+    WHERE ranking_id = $1 AND level = {_BUCKET}
     AND ({_COLUMNS}) >= ($2, $3, $4) AND ({_COLUMNS}) <= ($5, $6, $7)
     """
 _COUNT = f"""
     SELECT coalesce(sum(row_count), 0) FROM leaderboards_rank_bucket
-    WHERE board_id = $1 AND level = {_GROUP}
+    WHERE ranking_id = $1 AND level = {_GROUP}
     """
 # SQLite seeks by a whole position only if it is given as parameters. Given as columns of a
 # join it seeks by the key alone and walks the ties, so the bucket is found before.
 _COUNT_BEFORE = f"""
     SELECT coalesce((
       SELECT sum(row_count) FROM leaderboards_rank_bucket
-      WHERE board_id = $1 AND level = {_GROUP} AND ({_COLUMNS}) < ($5, $6, $7)
+      WHERE ranking_id = $1 AND level = {_GROUP} AND ({_COLUMNS}) < ($5, $6, $7)
     ), 0) + coalesce((
       SELECT sum(row_count) FROM leaderboards_rank_bucket
-      WHERE board_id = $1 AND level = {_BUCKET}
+      WHERE ranking_id = $1 AND level = {_BUCKET}
       AND ({_COLUMNS}) >= ($5, $6, $7) AND ({_COLUMNS}) < ($2, $3, $4)
     ), 0) + (
       SELECT count(*) FROM leaderboards_rank
-      WHERE board_id = $1 AND ({_COLUMNS}) >= ($2, $3, $4) AND ({_COLUMNS}) < ($8, $9, $10)
+      WHERE ranking_id = $1 AND ({_COLUMNS}) >= ($2, $3, $4) AND ({_COLUMNS}) < ($8, $9, $10)
     ), (
-      SELECT sum(row_count) FROM leaderboards_rank_bucket WHERE board_id = $1 AND level = {_GROUP}
+      SELECT sum(row_count) FROM leaderboards_rank_bucket WHERE ranking_id = $1 AND level = {_GROUP}
     )
     """
 
@@ -211,144 +214,144 @@ class Ranks:
     rows_per_bucket_max: int = ROWS_PER_BUCKET_MAX
     buckets_per_group_max: int = BUCKETS_PER_GROUP_MAX
 
-    async def insert(self, tx: Transaction, board_id: str, position: Position) -> None:
+    async def insert(self, tx: Transaction, ranking_id: str, position: Position) -> None:
         """Rank a row that is not ranked yet: four statements, rarely a cut.
 
         A repeated position breaks the primary key and is a bug of the caller.
         """
-        await tx.execute(_INSERT, board_id, *position)
-        bucket = await _find_bucket(tx, _FIND_BUCKET, board_id, position)
+        await tx.execute(_INSERT, ranking_id, *position)
+        bucket = await _find_bucket(tx, _FIND_BUCKET, ranking_id, position)
         if bucket is None:
-            await _insert_bucket(tx, board_id, _GROUP, _Bucket(START, START, 1))
-            await _insert_bucket(tx, board_id, _BUCKET, _Bucket(START, START, 1))
+            await _insert_bucket(tx, ranking_id, _GROUP, _Bucket(START, START, 1))
+            await _insert_bucket(tx, ranking_id, _BUCKET, _Bucket(START, START, 1))
             return
-        await tx.execute(_ADD, board_id, _BUCKET, *bucket.start, 1)
-        await tx.execute(_ADD, board_id, _GROUP, *bucket.group_start, 1)
+        await tx.execute(_ADD, ranking_id, _BUCKET, *bucket.start, 1)
+        await tx.execute(_ADD, ranking_id, _GROUP, *bucket.group_start, 1)
         bucket = bucket._replace(row_count=bucket.row_count + 1)
         if is_overfull(bucket.row_count, self.rows_per_bucket_max):
-            await self._cut_bucket(tx, board_id, bucket)
+            await self._cut_bucket(tx, ranking_id, bucket)
 
-    async def delete(self, tx: Transaction, board_id: str, position: Position) -> bool:
+    async def delete(self, tx: Transaction, ranking_id: str, position: Position) -> bool:
         """Take a row out of the ranking; False if it was not ranked."""
-        if not await tx.execute(_DELETE, board_id, *position):
+        if not await tx.execute(_DELETE, ranking_id, *position):
             return False
-        bucket = await _find_bucket(tx, _FIND_BUCKET, board_id, position)
+        bucket = await _find_bucket(tx, _FIND_BUCKET, ranking_id, position)
         assert bucket is not None, "a ranked row lies in a bucket"
-        await tx.execute(_ADD, board_id, _BUCKET, *bucket.start, -1)
-        await tx.execute(_ADD, board_id, _GROUP, *bucket.group_start, -1)
+        await tx.execute(_ADD, ranking_id, _BUCKET, *bucket.start, -1)
+        await tx.execute(_ADD, ranking_id, _GROUP, *bucket.group_start, -1)
         bucket = bucket._replace(row_count=bucket.row_count - 1)
         if is_sparse(bucket.row_count, self.rows_per_bucket_max):
-            await self._join_bucket(tx, board_id, bucket)
+            await self._join_bucket(tx, ranking_id, bucket)
         return True
 
-    async def count(self, tx: Transaction, board_id: str) -> int:
+    async def count(self, tx: Transaction, ranking_id: str) -> int:
         """Return how many rows of a board are ranked."""
-        row = await tx.fetch_one(_COUNT, board_id)
+        row = await tx.fetch_one(_COUNT, ranking_id)
         assert row is not None, "a sum is always a row"
         return int(row[0])
 
-    async def count_better(self, tx: Transaction, board_id: str, key: float) -> int:
+    async def count_better(self, tx: Transaction, ranking_id: str, key: float) -> int:
         """Return how many rows have a smaller key: the place of ``key``, less one."""
-        return (await self.count_better_and_all(tx, board_id, key))[0]
+        return (await self.count_better_and_all(tx, ranking_id, key))[0]
 
     async def count_better_and_all(
-        self, tx: Transaction, board_id: str, key: float
+        self, tx: Transaction, ranking_id: str, key: float
     ) -> tuple[int, int]:
         """Return how many rows have a smaller key, and how many there are, for one price."""
-        return await self._count(tx, board_id, Position(key, _EARLIEST_MS, ""))
+        return await self._count(tx, ranking_id, Position(key, _EARLIEST_MS, ""))
 
-    async def count_before(self, tx: Transaction, board_id: str, position: Position) -> int:
+    async def count_before(self, tx: Transaction, ranking_id: str, position: Position) -> int:
         """Return how many rows stand before a position, which need not be ranked.
 
         Unlike :meth:`count_better` it counts earlier ties too: the offset of a row. Two
         reads: on PostgreSQL within one snapshot, or under the board's lock.
         """
-        return (await self._count(tx, board_id, position))[0]
+        return (await self._count(tx, ranking_id, position))[0]
 
-    async def _count(self, tx: Transaction, board_id: str, position: Position) -> tuple[int, int]:
+    async def _count(self, tx: Transaction, ranking_id: str, position: Position) -> tuple[int, int]:
         """Return how many rows stand before a position, and how many there are."""
-        bucket = await _find_bucket(tx, _FIND_BUCKET, board_id, position)
+        bucket = await _find_bucket(tx, _FIND_BUCKET, ranking_id, position)
         if bucket is None:
             return 0, 0
         row = await tx.fetch_one(
-            _COUNT_BEFORE, board_id, *bucket.start, *bucket.group_start, *position
+            _COUNT_BEFORE, ranking_id, *bucket.start, *bucket.group_start, *position
         )
         assert row is not None, "a sum is always a row"
         return int(row[0]), int(row[1])
 
-    async def list_first(self, tx: Transaction, board_id: str, limit: int) -> list[Position]:
+    async def list_first(self, tx: Transaction, ranking_id: str, limit: int) -> list[Position]:
         """Return the best rows, best first."""
-        return [Position(*row) for row in await tx.fetch_all(_FIRST, board_id, limit)]
+        return [Position(*row) for row in await tx.fetch_all(_FIRST, ranking_id, limit)]
 
     async def list_after(
-        self, tx: Transaction, board_id: str, position: Position, limit: int
+        self, tx: Transaction, ranking_id: str, position: Position, limit: int
     ) -> list[Position]:
         """Return the rows that follow a position, best first."""
-        rows = await tx.fetch_all(_AFTER, board_id, *position, limit)
+        rows = await tx.fetch_all(_AFTER, ranking_id, *position, limit)
         return [Position(*row) for row in rows]
 
     async def list_before(
-        self, tx: Transaction, board_id: str, position: Position, limit: int
+        self, tx: Transaction, ranking_id: str, position: Position, limit: int
     ) -> list[Position]:
         """Return the rows right before a position, best first."""
-        rows = await tx.fetch_all(_BEFORE, board_id, *position, limit)
+        rows = await tx.fetch_all(_BEFORE, ranking_id, *position, limit)
         return [Position(*row) for row in reversed(rows)]
 
     async def list_from(
-        self, tx: Transaction, board_id: str, offset: int, limit: int
+        self, tx: Transaction, ranking_id: str, offset: int, limit: int
     ) -> list[Position]:
         """Return the rows from an offset on (0 is the best row), best first.
 
         Several reads: on PostgreSQL within one snapshot, or under the board's lock.
         """
-        groups = await tx.fetch_all(_LIST_GROUPS, board_id)
+        groups = await tx.fetch_all(_LIST_GROUPS, ranking_id)
         if not groups:
             return []
         index, offset = find_offset([row[-1] for row in groups], offset)
         buckets = await tx.fetch_all(
-            _LIST_BUCKETS, board_id, *groups[index][:3], self.buckets_per_group_max
+            _LIST_BUCKETS, ranking_id, *groups[index][:3], self.buckets_per_group_max
         )
         index, offset = find_offset([row[-1] for row in buckets], offset)
-        rows = await tx.fetch_all(_FROM, board_id, *buckets[index][:3], limit, offset)
+        rows = await tx.fetch_all(_FROM, ranking_id, *buckets[index][:3], limit, offset)
         return [Position(*row) for row in rows]
 
-    async def delete_board_chunk(self, tx: Transaction, board_id: str) -> int:
+    async def delete_chunk(self, tx: Transaction, ranking_id: str) -> int:
         """Remove some of a board's rows and return how many; call again until it returns 0.
 
         At most :data:`CHUNK_ROWS_MAX`, so that neighbours need not wait long. The counts
         go first: meanwhile nothing else may touch the ranking of this board.
         """
-        return await tx.execute(_DELETE_BUCKETS, board_id, CHUNK_ROWS_MAX) or await tx.execute(
-            _DELETE_ROWS, board_id, CHUNK_ROWS_MAX
+        return await tx.execute(_DELETE_BUCKETS, ranking_id, CHUNK_ROWS_MAX) or await tx.execute(
+            _DELETE_ROWS, ranking_id, CHUNK_ROWS_MAX
         )
 
-    async def _cut_bucket(self, tx: Transaction, board_id: str, bucket: _Bucket) -> None:
+    async def _cut_bucket(self, tx: Transaction, ranking_id: str, bucket: _Bucket) -> None:
         """Leave half of the rows, give the rest to a new bucket, then look at the group."""
         kept = count_kept(bucket.row_count)
         moved = bucket.row_count - kept
-        middle = await tx.fetch_one(_FROM, board_id, *bucket.start, 1, kept)
+        middle = await tx.fetch_one(_FROM, ranking_id, *bucket.start, 1, kept)
         assert middle is not None, "the bucket's count is that of its rows"
         right = _Bucket(middle, bucket.group_start, moved)
-        await tx.execute(_ADD, board_id, _BUCKET, *bucket.start, -moved)
-        await _insert_bucket(tx, board_id, _BUCKET, right)
+        await tx.execute(_ADD, ranking_id, _BUCKET, *bucket.start, -moved)
+        await _insert_bucket(tx, ranking_id, _BUCKET, right)
         last = await _find_bucket(
-            tx, _FIND_RIGHT, board_id, bucket.group_start, self.buckets_per_group_max - 1
+            tx, _FIND_RIGHT, ranking_id, bucket.group_start, self.buckets_per_group_max - 1
         )
         if last is not None and last.group_start == bucket.group_start:
-            await self._cut_group(tx, board_id, bucket.group_start, last.start)
+            await self._cut_group(tx, ranking_id, bucket.group_start, last.start)
 
-    async def _cut_group(self, tx: Transaction, board_id: str, start: Row, last: Row) -> None:
+    async def _cut_group(self, tx: Transaction, ranking_id: str, start: Row, last: Row) -> None:
         """Give half of the buckets from ``start`` to ``last`` to a new group after this one."""
         buckets = await tx.fetch_all(
-            _LIST_BUCKETS, board_id, *start, self.buckets_per_group_max + 1
+            _LIST_BUCKETS, ranking_id, *start, self.buckets_per_group_max + 1
         )
         right = buckets[count_kept(len(buckets)) :]
         middle, moved = right[0][:3], sum(row[-1] for row in right)
-        await tx.execute(_ADD, board_id, _GROUP, *start, -moved)
-        await _insert_bucket(tx, board_id, _GROUP, _Bucket(middle, middle, moved))
-        await tx.execute(_MOVE_BUCKETS, board_id, *middle, *last)
+        await tx.execute(_ADD, ranking_id, _GROUP, *start, -moved)
+        await _insert_bucket(tx, ranking_id, _GROUP, _Bucket(middle, middle, moved))
+        await tx.execute(_MOVE_BUCKETS, ranking_id, *middle, *last)
 
-    async def _join_bucket(self, tx: Transaction, board_id: str, bucket: _Bucket) -> None:
+    async def _join_bucket(self, tx: Transaction, ranking_id: str, bucket: _Bucket) -> None:
         """Give a sparse bucket's rows to its left neighbour in its group, if they fit.
 
         The first bucket of a group has none and stays, until it is empty and the only one:
@@ -356,28 +359,28 @@ class Ranks:
         first group of a board stays, even empty.
         """
         if bucket.start != bucket.group_start:
-            left = await _find_bucket(tx, _FIND_LEFT, board_id, bucket.start)
+            left = await _find_bucket(tx, _FIND_LEFT, ranking_id, bucket.start)
             assert left is not None, "a bucket that does not begin its group has a left neighbour"
             if may_join(left.row_count, bucket.row_count, self.rows_per_bucket_max):
-                await tx.execute(_ADD, board_id, _BUCKET, *left.start, bucket.row_count)
-                await tx.execute(_DELETE_BUCKET, board_id, _BUCKET, *bucket.start)
+                await tx.execute(_ADD, ranking_id, _BUCKET, *left.start, bucket.row_count)
+                await tx.execute(_DELETE_BUCKET, ranking_id, _BUCKET, *bucket.start)
                 joined = left._replace(row_count=left.row_count + bucket.row_count)
                 if joined.row_count == 0:  # it begins the group, which may be empty now
-                    await self._join_bucket(tx, board_id, joined)
+                    await self._join_bucket(tx, ranking_id, joined)
         elif bucket.row_count == 0 and bucket.start != START:
-            right = await _find_bucket(tx, _FIND_RIGHT, board_id, bucket.start, 0)
+            right = await _find_bucket(tx, _FIND_RIGHT, ranking_id, bucket.start, 0)
             if right is None or right.group_start != bucket.group_start:
-                await tx.execute(_DELETE_BUCKET, board_id, _BUCKET, *bucket.start)
-                await tx.execute(_DELETE_BUCKET, board_id, _GROUP, *bucket.start)
+                await tx.execute(_DELETE_BUCKET, ranking_id, _BUCKET, *bucket.start)
+                await tx.execute(_DELETE_BUCKET, ranking_id, _GROUP, *bucket.start)
 
 
 async def _find_bucket(
-    tx: Transaction, sql: str, board_id: str, position: Row, *offset: int
+    tx: Transaction, sql: str, ranking_id: str, position: Row, *offset: int
 ) -> _Bucket | None:
-    row = await tx.fetch_one(sql, board_id, *position, *offset)
+    row = await tx.fetch_one(sql, ranking_id, *position, *offset)
     return None if row is None else _Bucket(row[:3], row[3:6], row[6])
 
 
-async def _insert_bucket(tx: Transaction, board_id: str, level: int, bucket: _Bucket) -> None:
+async def _insert_bucket(tx: Transaction, ranking_id: str, level: int, bucket: _Bucket) -> None:
     start, group_start, row_count = bucket
-    await tx.execute(_INSERT_BUCKET, board_id, level, *start, *group_start, row_count)
+    await tx.execute(_INSERT_BUCKET, ranking_id, level, *start, *group_start, row_count)

@@ -1,0 +1,93 @@
+"""Erasing a board that was removed, and rankings that nobody reads any more.
+
+A board is hidden by the call that removes it; its rows go afterwards, some in each step, so
+that neighbours need not wait long. Each step may be cut off and repeated.
+
+Whoever adds a table with rows of a board or of an entry: add a function here, to
+:data:`HANGS_ON_ENTRIES` or to :data:`HANGS_ON_BOARD`, or rows will be left behind.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from moothall.action import Context
+from moothall.services.access.actions import RevokeAll, revoke_all
+from moothall.services.leaderboards.actions.proofs import release_proofs
+from moothall.services.leaderboards.store import boards, entries, rebuilds
+
+ROWS_AT_ONCE = 500
+"""Rows that one step removes, so that no call waits long for the writer."""
+
+Erase = Callable[[Context, str], Awaitable[int]]
+
+
+async def _erase_comments(ctx: Context, entry_ids: Sequence[str], limit: int) -> int:
+    return await entries.delete_comments_of(ctx.tx, entry_ids, limit)
+
+
+HANGS_ON_ENTRIES: tuple[Callable[[Context, Sequence[str], int], Awaitable[int]], ...] = (
+    _erase_comments,
+    release_proofs,
+)
+"""Each removes at most so many rows that hang on some entries (500 at most), and returns how
+many; 0 when none is left. An entry goes only after all of them."""
+
+
+async def _erase_bindings(ctx: Context, board_id: str) -> int:
+    revoked = await ctx.call(revoke_all, RevokeAll(at=f"board/{board_id}", limit=ROWS_AT_ONCE))
+    return revoked.count
+
+
+async def _erase_entries(ctx: Context, board_id: str) -> int:
+    entry_ids = await entries.list_ids(ctx.tx, board_id, ROWS_AT_ONCE)
+    for erase in HANGS_ON_ENTRIES:
+        if gone := await erase(ctx, entry_ids, ROWS_AT_ONCE):
+            return gone
+    return await entries.delete_entries(ctx.tx, entry_ids)
+
+
+async def _erase_seasons(ctx: Context, board_id: str) -> int:
+    return await rebuilds.retire_rankings(ctx.tx, board_id, ROWS_AT_ONCE)
+
+
+async def _erase_rankings(ctx: Context, board_id: str) -> int:
+    ranking_id = await rebuilds.find_unused_of(ctx.tx, board_id)
+    if ranking_id is None:
+        return 0
+    return await _erase_ranking(ctx, ranking_id)
+
+
+HANGS_ON_BOARD: tuple[Erase, ...] = (
+    _erase_bindings,
+    _erase_entries,
+    _erase_seasons,
+    _erase_rankings,
+)
+"""Each removes some rows of a board in one step, and returns how many; 0 when none is left.
+In this order: what is later in the list is what the earlier ones rely on."""
+
+
+async def erase_board_rows(ctx: Context, board_id: str) -> None:
+    """Erase all that is left of a removed board, step by step, and free its id; for a FLOW."""
+    for erase in HANGS_ON_BOARD:
+        await _repeat(ctx, erase, board_id)
+
+    async def finish(step: Context) -> None:
+        step.concern(path=f"board/{board_id}")
+        await boards.delete_board(step.tx, board_id)
+
+    await ctx.write(finish)
+
+
+async def erase_unused_ranking(ctx: Context, ranking_id: str) -> None:
+    """Erase the rows of a ranking that nobody reads any more, step by step; for a FLOW."""
+    await _repeat(ctx, _erase_ranking, ranking_id)
+
+
+async def _erase_ranking(ctx: Context, ranking_id: str) -> int:
+    return await rebuilds.delete_ranking_chunk(ctx.tx, ranking_id, ROWS_AT_ONCE)
+
+
+async def _repeat(ctx: Context, erase: Erase, of: str) -> None:
+    """Take steps until one has nothing left to do."""
+    while await ctx.write(lambda step: erase(step, of), outcome=None):
+        pass  # each step is a transaction of its own, so calls pass between two
