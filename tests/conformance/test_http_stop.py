@@ -1,13 +1,24 @@
 """The door stops: running calls end, idle connections close, and none waits for ever."""
 
 import asyncio
+import contextlib
+import socket
+from pathlib import Path
 
 import pytest
 
 from moothall.action.call import Call, Reply
 from moothall.core.errors import ConfigurationError
 from moothall.transports.http import HttpDoor
-from tests.conformance.http_wire import connect, get, on_both_loops, open_door, post, until
+from tests.conformance.http_wire import (
+    connect,
+    get,
+    make_tls,
+    on_both_loops,
+    open_door,
+    post,
+    until,
+)
 
 
 class Slow:
@@ -96,3 +107,25 @@ async def test_a_port_that_is_taken_is_told() -> None:
     async with open_door() as door:
         with pytest.raises(ConfigurationError, match=f"port {door.port}"):
             await door_at("127.0.0.1", door.port).start()
+
+
+@on_both_loops
+async def test_an_idle_client_that_never_answers_the_farewell_of_tls_keeps_nobody_waiting(
+    tmp_path: Path,
+) -> None:
+    tls = make_tls(tmp_path)
+
+    def ask_once(port: int) -> socket.socket:
+        """Ask over a socket that nobody reads afterwards, as of a client that is busy elsewhere."""
+        plain = socket.create_connection(("127.0.0.1", port))
+        secure = tls.client.wrap_socket(plain, server_hostname="localhost")
+        secure.sendall(get("/healthz"))
+        assert secure.recv(65_536).startswith(b"HTTP/1.1 200")
+        return secure
+
+    async with open_door(context=tls.server, stop_timeout_ms=600_000) as door:
+        idle = await asyncio.to_thread(ask_once, door.port)
+        with contextlib.closing(idle):
+            async with asyncio.timeout(20):
+                await door.stop()
+        assert door.connections == 0

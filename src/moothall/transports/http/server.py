@@ -30,6 +30,9 @@ from moothall.transports.upgrade import OpenUpgraded
 CANCEL_S = 1.0
 """What cancelled requests may take to answer so."""
 
+FAREWELL_S = 0.5
+"""What clients to whom all was said may take to close their side of TLS."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -151,12 +154,26 @@ class HttpDoor:
                 running.cancel()
             await asyncio.wait(set(self._state.tasks), timeout=CANCEL_S)
             until = loop.time() + CANCEL_S
+        await self._say_farewell(until)
+        if self._date_timer is not None:
+            self._date_timer.cancel()
+
+    async def _say_farewell(self, until: float) -> None:
+        """Let connections close that have nothing more to say, at the latest by ``until``.
+
+        Over TLS a client that is idle may never answer the farewell; whoever still reads an
+        answer has all the time.
+        """
+        loop = asyncio.get_running_loop()
+        if await self._listener.wait_until_empty(min(FAREWELL_S, until - loop.time())):
+            return
+        for connection in list(self._state.connections):
+            if connection.transport.get_write_buffer_size() == 0:
+                connection.transport.abort()
         if not await self._listener.wait_until_empty(until - loop.time()):
             for connection in list(self._state.connections):
                 connection.transport.abort()
             await self._listener.wait_until_empty(CANCEL_S)
-        if self._date_timer is not None:
-            self._date_timer.cancel()
 
     def _make_connection(self, seat: Seat) -> HttpConnection:
         return HttpConnection(
