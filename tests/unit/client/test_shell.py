@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,23 @@ def test_wallet_that_is_empty(desk: Desk) -> None:
     assert "none yet: add one" in shown
     assert "there is no choice 'l' here" in shown
     assert desk.code == 0
+
+
+@pytest.mark.requirement("R110")
+def test_wallet_that_is_damaged_is_left_as_it_is(desk: Desk) -> None:
+    file = Path(desk.state.settings.config_dir or "") / "servers.json"
+    file.write_text('{"format": 1, "servers": {"home"')
+    shown = desk.types("s", "r", "q")
+    assert "is damaged and was left as it is" in shown
+    assert shown.count("could not be loaded") == 2
+    assert file.read_text() == '{"format": 1, "servers": {"home"'
+
+
+def test_server_that_is_not_known_can_be_left_for_another(desk: Desk) -> None:
+    desk.state.settings = replace(desk.state.settings, server="nowhere")
+    shown = desk.types("l", "s", "1", "u", "b", "b", "q")
+    assert "Server: choose one" in shown
+    assert "Server:       home (https://hall.test)" in shown
 
 
 def test_servers_are_chosen_renamed_and_forgotten(desk: Desk) -> None:

@@ -85,6 +85,12 @@ def test_shortened_text_fits(text: str, width: int) -> None:
     assert text_width(shorten(text, width)) <= width
 
 
+def test_wide_columns_give_way_to_narrow_ones() -> None:
+    head, row = table(("no", "name", "text"), [("1", "n" * 70, "t" * 90)])
+    assert head == "no  name" + " " * 32 + "  text"
+    assert row == " 1  " + "n" * 33 + "...  " + "t" * 33 + "..."
+
+
 def test_pages_by_offset() -> None:
     pages = OffsetPages(10)
     assert not pages.note(25)

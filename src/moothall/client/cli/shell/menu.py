@@ -139,14 +139,13 @@ def flow(parts: Iterable[str]) -> list[str]:
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows below their heads, with numbers to the right.
 
-    Where they are too wide, the widest column gives way.
+    Where they are too wide, the widest columns give way.
     """
     cells = [tuple(heads), *(tuple(neutralise(cell) for cell in row) for row in rows)]
     widths = [max(text_width(row[at]) for row in cells) for at in range(len(heads))]
-    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - WIDTH
-    if excess > 0:
-        widest = widths.index(max(widths))
-        widths[widest] = max(widths[widest] - excess, 8)
+    widths = [min(width, WIDTH) for width in widths]
+    while sum(widths) + len(_GAP) * (len(widths) - 1) > WIDTH:
+        widths[widths.index(max(widths))] -= 1
     are_numbers = [all(_is_number(row[at]) for row in cells[1:]) for at in range(len(heads))]
     lines = []
     for row in cells:

@@ -16,12 +16,14 @@ class Arrival:
     """What is known before anything is asked of a hall.
 
     Attributes:
+        is_first: Whether the wallet knows no server at all.
         server: Name of the current one; '' where there is none.
         url: Its address.
         name: Who is signed in there; '' for nobody.
         identity: Name of the server whose session is used there, if it is another one.
     """
 
+    is_first: bool = False
     server: str = ""
     url: str = ""
     name: str = ""
@@ -31,9 +33,10 @@ class Arrival:
 def start_screen(arrival: Arrival) -> Screen:
     """Return the first screen."""
     has_server, is_in = bool(arrival.server), bool(arrival.name)
+    where = f"{arrival.server} ({arrival.url})" if has_server else "choose one"
     lines = facts(
         (
-            ("Server", f"{arrival.server} ({arrival.url})" if has_server else "none yet: add one"),
+            ("Server", "none yet: add one" if arrival.is_first else where),
             ("Session of", arrival.identity),
             ("Signed in as", (arrival.name or "nobody") if has_server else ""),
         )
@@ -68,10 +71,10 @@ def start_screen(arrival: Arrival) -> Screen:
                 "servers",
                 "servers",
                 lambda _: ServersPlace(),
-                has_server,
+                not arrival.is_first,
                 help="choose, add, change and forget servers",
             ),
-            Choice("s", "add", "add a server", add_server, not has_server),
+            Choice("s", "add", "add a server", add_server, arrival.is_first),
         ),
     )
 
@@ -88,9 +91,14 @@ class StartPlace:
 
 def _arrive(shell: Shell) -> Arrival:
     if not shell.state.wallet.read().servers:
-        return Arrival()
+        return Arrival(is_first=True)
     try:
         name, server = shell.state.server()
     except WalletError:
-        return Arrival()  # One that was removed meanwhile by another program.
-    return Arrival(name, server.url, shell.signed_in_as(), server.identity or "")
+        return Arrival()  # There is none of that name, or no more.
+    return Arrival(
+        server=name,
+        url=server.url,
+        name=shell.signed_in_as(),
+        identity=server.identity or "",
+    )
