@@ -16,6 +16,7 @@ The tree::
         BusyError                   more at a time than this client may have
         FileTakenError              something has the name that a download was to have
         FileDamagedError            other bytes came than those that were asked for
+        NothingToPickError          the answer has no value of that name
         AddressError                the address of a hall cannot be used
         WalletError                 the files of the client cannot be used
           WalletDamagedError        a file is damaged; it is never overwritten
@@ -30,6 +31,9 @@ from typing import ClassVar
 
 from moothall.core.codes import Code
 from moothall.core.errors import MoothallError, Problem
+
+_SHOWN_MAX = 20
+"""Names that an error lists."""
 
 
 class ClientError(MoothallError):
@@ -192,6 +196,21 @@ class BusyError(ClientError):
 
     name = "busy"
     code = Code.RESOURCE_EXHAUSTED
+
+
+class NothingToPickError(ClientError):
+    """The answer has no value of the name that was to be printed; the deed is done."""
+
+    name = "nothing_to_pick"
+
+    def __init__(self, path: str, step: str, known: list[str], /) -> None:
+        """Take the path, the step that leads nowhere, and what is there instead."""
+        shown = ", ".join(known[:_SHOWN_MAX]) or "nothing within it"
+        super().__init__(
+            f"it is done, but the answer has no {step!r} for --pick {path}",
+            f"there is {shown}",
+            path=path,
+        )
 
 
 class AddressError(ClientError):

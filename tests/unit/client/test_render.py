@@ -10,6 +10,8 @@ import pytest
 from rich.cells import cell_len
 
 from moothall.client.cli.render import format_time, print_result
+from moothall.client.cli.settings import Settings, scan
+from moothall.client.errors import NothingToPickError
 
 NOON_MS = 1_767_268_800_000
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -36,7 +38,7 @@ def show(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     def carry_out(result: Any, *, columns: int) -> Shown:
         monkeypatch.setattr(sys.stdout, "isatty", lambda: columns > 0)
         monkeypatch.setenv("COLUMNS", str(columns or 80))
-        print_result(result, as_json=False)
+        print_result(result, Settings())
         captured = capsys.readouterr()
         return Shown(_ANSI.sub("", captured.out).splitlines(), captured.err)
 
@@ -239,3 +241,38 @@ def test_pipe_gets_texts_of_any_length(show: Show) -> None:
     for result in ([{"name": "a", "text": long}], {"name": "a", "text": long}, [long]):
         assert long in show(result, columns=0).lines[-1]
         assert json.dumps([long]) in show([{"id": "a", "texts": [[long]]}], columns=0).lines[-1]
+
+
+PAGE = {"entries": [{"entry_id": "e1", "score": 1.5}, {"entry_id": "e\x1b[2J2"}], "next": None}
+
+
+@pytest.mark.requirement("R112")
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("entries.0.entry_id", "e1"),
+        ("entries.0.score", "1.5"),
+        ("entries.0", '{"entry_id":"e1","score":1.5}'),
+        ("next", "null"),
+    ],
+)
+def test_one_value_of_an_answer_is_printed_alone(
+    capsys: pytest.CaptureFixture[str], path: str, shown: str
+) -> None:
+    settings = scan(["entry", "list", "kart", "--pick", path])
+    assert settings.prints_data
+    print_result(PAGE, settings)
+    assert capsys.readouterr().out == f"{shown}\n"
+
+
+def test_what_is_picked_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_result(PAGE, Settings(pick="entries.1.entry_id"))
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", ["", "entries.2", "entries.-1", "entries.x", "next.x", "nothing"])
+def test_nothing_to_pick_says_what_there_is(path: str) -> None:
+    with pytest.raises(NothingToPickError) as caught:
+        print_result(PAGE, Settings(pick=path))
+    assert "it is done" in str(caught.value)
+    assert caught.value.remedy.startswith("there is ")

@@ -211,7 +211,7 @@ def _describe_place(state: State) -> str:
 
 def _print_session(state: State, session: Session) -> None:
     server, data = state.identity_server()
-    if state.settings.json:
+    if state.settings.prints_data:
         shown = {
             "name": session.name,
             "member_id": session.member_id,
@@ -219,7 +219,7 @@ def _print_session(state: State, session: Session) -> None:
             "server": server,
             "url": data.url,
         }
-        print_result(shown, as_json=True)
+        print_result(shown, state.settings)
     else:
         say(f"signed in to {_describe_place(state)} as {session.name}")
 
@@ -246,8 +246,8 @@ def _logout() -> None:
     except HallUnreachableError as error:
         say(f"{name} is signed out here; {server} was not told: {error}")
         raise
-    if state.settings.json:
-        print_result({"name": name, "server": state.identity_server()[0]}, as_json=True)
+    if state.settings.prints_data:
+        print_result({"name": name, "server": state.identity_server()[0]}, state.settings)
     else:
         say(f"signed out from {server}")
 
@@ -258,4 +258,4 @@ def _whoami() -> None:
     if state.server() != state.identity_server() and not state.settings.json:
         say(f"at {_describe_place(state)}:")
     result = state.run(hall.call("identity.get_self", {}, effect=Effect.READ))
-    print_result(result, as_json=state.settings.json)
+    print_result(result, state.settings)

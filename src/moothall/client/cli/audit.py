@@ -73,7 +73,7 @@ def _verify() -> None:
         report = call(state, "access.verify_audit", request)
         found = {name: count + report[name] for name, count in found.items()}
         after = report["next"]
-    print_result({**report, **found}, as_json=state.settings.json)
+    print_result({**report, **found}, state.settings)
 
 
 def _wanted(options: Mapping[str, str | None]) -> dict[str, Any]:

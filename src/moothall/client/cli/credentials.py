@@ -197,14 +197,14 @@ def _rows_of(answer: Any, name: str, count: int) -> Iterator[tuple[int, dict[str
 
 
 def _tell(state: State, file: str, count: int, report: Report) -> None:
-    if state.settings.json:
+    if state.settings.prints_data:
         shown = {
             "lines": count,
             "imported": report.imported,
             "refused": [{"line": number, "reason": reason} for number, reason in report.refused],
             "weak": report.weak,
         }
-        print_result(shown, as_json=True)
+        print_result(shown, state.settings)
     else:
         for number, reason in report.refused[:_SHOWN_MAX]:
             say(f"line {number}: {reason}")

@@ -104,7 +104,7 @@ class ActionCommand(click.Command):
         result = call(state, self.operation.name, request)
         if self.operation.secret_reply and not values.get("show_secrets__"):
             result = hide_secrets(result)
-        print_result(result, as_json=state.settings.json)
+        print_result(result, state.settings)
 
     def _request(self, values: Mapping[str, Any]) -> dict[str, Any]:
         request = {}

@@ -214,7 +214,7 @@ def _report(
         for board in planner.boards.values()
     ]
     imported, known = sum(outcome.imported.values()), sum(outcome.known.values())
-    if state.settings.json:
+    if state.settings.prints_data:
         report = {
             "dry_run": is_dry,
             "rows": table.rows,
@@ -226,9 +226,9 @@ def _report(
                 for one in outcome.refused
             ],
         }
-        print_result(report, as_json=True)
+        print_result(report, state.settings)
         return
-    print_result(boards, as_json=False)
+    print_result(boards, state.settings)
     for one in outcome.refused[:_SHOWN_MAX]:
         say(f"line {one.line}: {one.reason}")
     if len(outcome.refused) > _SHOWN_MAX and refused_file is None:

@@ -7,7 +7,8 @@ import click
 import msgspec
 
 from moothall.client.cli.groups import LocalCommand, NounGroup
-from moothall.client.cli.render import format_time, print_json, say
+from moothall.client.cli.render import format_time, print_result, say
+from moothall.client.cli.settings import Settings
 from moothall.client.cli.state import state_of
 from moothall.client.cli.text import neutralise
 
@@ -50,26 +51,26 @@ def _follow(*, feed: str, after: str | None, count: int | None) -> None:
     state = state_of(click.get_current_context())
     hall = state.hall()
     try:
-        state.run(_print_events(hall, feed, after, count, as_json=state.settings.json))
+        state.run(_print_events(hall, feed, after, count, state.settings))
     except KeyboardInterrupt:
         return  # This is how one stops to follow.
 
 
 async def _print_events(
-    hall: "Hall", name: str, after: str | None, count: int | None, *, as_json: bool
+    hall: "Hall", name: str, after: str | None, count: int | None, settings: Settings
 ) -> None:
     async with hall.follow(name, after=after or "now", on_break=_tell_break) as feed:
         shown = 0
         async for event in feed:
-            _print_event(event, as_json=as_json)
+            _print_event(event, settings)
             shown += 1
             if shown == count:
                 return
 
 
-def _print_event(event: "Event", *, as_json: bool) -> None:
-    if as_json:
-        print_json(msgspec.to_builtins(event))
+def _print_event(event: "Event", settings: Settings) -> None:
+    if settings.prints_data:
+        print_result(msgspec.to_builtins(event), settings)
     else:
         data = msgspec.json.encode(event.data).decode()
         where = f"{event.stream} {event.seq}"

@@ -105,7 +105,7 @@ def _add(*, entry: str, file: str, name: str | None, media_type: str | None) -> 
         raise _cannot("read", file, error) from None
     request = {"entry_id": entry, "sha256": sha256, "name": shown, "media_type": kind}
     added = state.run(hall.call("leaderboards.add_proof", request, effect=Effect.WRITE))
-    print_result(added, as_json=state.settings.json)
+    print_result(added, state.settings)
 
 
 def _get(*, proof: str, output: str | None) -> None:
@@ -124,7 +124,7 @@ def _get(*, proof: str, output: str | None) -> None:
     except OSError as error:
         raise _cannot("write", str(path), error) from None
     written = {"proof_id": proof, "file": str(path), "size_bytes": size_bytes, "sha256": sha256}
-    print_result(written, as_json=state.settings.json)
+    print_result(written, state.settings)
     if isinstance(name := found.get("name"), str) and not state.settings.json:
         say(f"its submitter calls it {name}")
 

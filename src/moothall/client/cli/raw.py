@@ -43,4 +43,4 @@ def _call(*, action: str, request: str, idempotency_key: str | None, show_secret
     operation = state.catalog().operations.get(action)
     if operation is not None and operation.secret_reply and not show_secrets:
         result = hide_secrets(result)
-    print_result(result, as_json=state.settings.json)
+    print_result(result, state.settings)

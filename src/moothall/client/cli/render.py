@@ -17,7 +17,9 @@ from typing import Any
 
 import msgspec
 
+from moothall.client.cli.settings import Settings
 from moothall.client.cli.text import neutralise, neutralise_json
+from moothall.client.errors import NothingToPickError
 
 _GAP = "  "
 _NEEDED = 5
@@ -62,9 +64,16 @@ class _Column:
 _Widths = dict[_Column, int]
 
 
-def print_result(result: Any, *, as_json: bool) -> None:
-    """Print what a command answers."""
-    if as_json:
+def print_result(result: Any, settings: Settings) -> None:
+    """Print what a command answers, or the one value of it that was picked.
+
+    Raises:
+        NothingToPickError: There is no such value.
+    """
+    if settings.pick is not None:
+        print_picked(result, settings.pick)
+        return
+    if settings.json:
         print_json(result)
         return
     match result:
@@ -76,6 +85,32 @@ def print_result(result: Any, *, as_json: bool) -> None:
             _print_object(result)
         case _:
             sys.stdout.write(f"{show_value('', result)}\n")
+
+
+def print_picked(result: Any, path: str) -> None:
+    """Print one value: texts as they are, all else as JSON.
+
+    Args:
+        result: What a command answers.
+        path: Names and numbers from 0, joined by dots: ``entries.0.entry_id``.
+
+    Raises:
+        NothingToPickError: There is no such value.
+    """
+    value = result
+    for step in path.split("."):
+        known: Mapping[str, Any] = {}
+        if isinstance(value, Mapping):
+            known = value
+        elif isinstance(value, list):
+            known = {str(number): one for number, one in enumerate(value)}
+        if step not in known:
+            raise NothingToPickError(path, step, list(known))
+        value = known[step]
+    if isinstance(value, str):
+        sys.stdout.write(f"{neutralise(value)}\n")
+    else:
+        print_json(value)
 
 
 def print_json(result: Any) -> None:

@@ -159,7 +159,7 @@ def _list() -> None:
     rows = [_view(name, server, name == known.current) for name, server in known.servers.items()]
     for row in rows:
         row.pop("issuer")
-    print_result(rows, as_json=state.settings.json)
+    print_result(rows, state.settings)
 
 
 def _show(*, name: str | None) -> None:
@@ -168,14 +168,14 @@ def _show(*, name: str | None) -> None:
     view = _view(name, *_current(state, name))
     session = state.wallet.load_session(state.wallet.identity_of(name)[0])
     view["signed_in_as"] = None if session is None else session.name
-    print_result(view, as_json=state.settings.json)
+    print_result(view, state.settings)
 
 
 def _tell_current() -> None:
     state = state_of(click.get_current_context())
     name, _ = state.server()
-    if state.settings.json:
-        print_result(_view(name, *_current(state, name)), as_json=True)
+    if state.settings.prints_data:
+        print_result(_view(name, *_current(state, name)), state.settings)
     else:
         sys.stdout.write(f"{name}\n")
 
@@ -191,15 +191,15 @@ def _remove(*, name: str) -> None:
     state.wallet.check_removal(name)
     confirm(state, f"Forget {name} and the session there?")
     state.wallet.remove_server(name)
-    if state.settings.json:
-        print_result({"name": name}, as_json=True)
+    if state.settings.prints_data:
+        print_result({"name": name}, state.settings)
     else:
         say(f"removed {name}")
 
 
 def _tell(state: State, name: str, done: str) -> None:
-    if state.settings.json:
-        print_result(_view(name, *_current(state, name)), as_json=True)
+    if state.settings.prints_data:
+        print_result(_view(name, *_current(state, name)), state.settings)
     else:
         say(f"{done} {name}")
 

@@ -24,6 +24,7 @@ class Settings:
     Attributes:
         server: Name of the server, instead of the current one.
         json: Print one JSON document instead of text for people.
+        pick: Print this one value of the answer.
         timeout: Time for each call, in seconds.
         retries: Repetitions of a call at most.
         duration: Time for everything, in seconds.
@@ -33,11 +34,17 @@ class Settings:
 
     server: str | None = None
     json: bool = False
+    pick: str | None = None
     timeout: float | None = None
     retries: int | None = None
     duration: float | None = None
     yes: bool = False
     config_dir: str | None = None
+
+    @property
+    def prints_data(self) -> bool:
+        """Whether a program reads the answer, and not a person."""
+        return self.json or self.pick is not None
 
     @property
     def folder(self) -> Path | None:
@@ -64,7 +71,7 @@ _PREFIX = "global__"
 
 FLAGS = ("json", "yes")
 RESERVED = frozenset(
-    {"server", "json", "timeout", "retries", "duration", "yes", "config-dir", "help"}
+    {"server", "json", "pick", "timeout", "retries", "duration", "yes", "config-dir", "help"}
 )
 """Names that no option of a derived command may have."""
 
@@ -104,6 +111,12 @@ def global_options(*, is_shown: bool) -> list[click.Option]:
         ),
         click.Option(
             ["global__json", "--json"], is_flag=True, help="Print one JSON document.", **common
+        ),
+        click.Option(
+            ["global__pick", "--pick"],
+            metavar="PATH",
+            help="Print this value of the answer alone, such as entries.0.entry_id.",
+            **common,
         ),
         click.Option(
             ["global__timeout", "--timeout"],
