@@ -25,6 +25,18 @@ RETURNING last_seq
 _INSERT = "INSERT INTO action_event (stream, seq, kind, at_ms, data) VALUES"
 _INSERT_TAIL = "RETURNING seq, cursor"
 
+ERASED_KIND = "action.event_erased"
+"""Of an event that was erased: its number stays, so that no reader sees a gap."""
+
+_ERASE = """
+UPDATE action_event SET kind = $1, data = '{}' WHERE stream = $2 AND seq > $3 AND seq <= $4
+"""
+
+
+async def erase_events(tx: Transaction, stream: str, after_seq: int, limit: int) -> int:
+    """Erase what ``limit`` events after number ``after_seq`` tell; 0 when there are no more."""
+    return await tx.execute(_ERASE, ERASED_KIND, stream, after_seq, after_seq + limit)
+
 
 class Outbox:
     """Writes events, and hands them on once they are durable."""

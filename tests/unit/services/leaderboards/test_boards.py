@@ -402,6 +402,13 @@ async def test_an_id_is_free_again_when_nothing_is_left(hall: OpenHall, boss: Vi
     await create(hall, boss, direction="ascending")
     assert await ranking(hall, boss) == []
     assert (await do(hall, boss, "get_board")).season == 1
+    # Who reads the new board learns nothing of the old one from the numbers that stay.
+    *old, made = await hall.events("board/seven")
+    assert made.kind == "leaderboards.board_created"
+    moderated = await hall.events("board/seven/moderation")
+    assert (len(old), len(moderated)) == (3, 2)
+    for event in [*old, *moderated]:
+        assert (event.kind, event.data) == ("action.event_erased", {})
 
 
 @pytest.mark.requirement("R59")

@@ -10,8 +10,10 @@ Whoever adds a table with rows of a board or of an entry: add a function here, t
 from collections.abc import Awaitable, Callable, Sequence
 
 from moothall.action import Context
+from moothall.action.outbox import erase_events
 from moothall.services.access.actions import RevokeAll, revoke_all
 from moothall.services.leaderboards.actions.proofs import release_proofs
+from moothall.services.leaderboards.events import board_stream, moderation_stream
 from moothall.services.leaderboards.store import boards, entries, rebuilds
 
 ROWS_AT_ONCE = 500
@@ -70,12 +72,25 @@ async def erase_board_rows(ctx: Context, board_id: str) -> None:
     """Erase all that is left of a removed board, step by step, and free its id; for a FLOW."""
     for erase in HANGS_ON_BOARD:
         await _repeat(ctx, erase, board_id)
+    for stream in (board_stream(board_id), moderation_stream(board_id)):
+        await _erase_events(ctx, stream)
 
     async def finish(step: Context) -> None:
         step.concern(path=f"board/{board_id}")
         await boards.delete_board(step.tx, board_id)
 
     await ctx.write(finish)
+
+
+async def _erase_events(ctx: Context, stream: str) -> None:
+    """Erase what a stream tells: the id, and with it the stream, may get other readers."""
+    erased = 0
+
+    async def erase_some(step: Context) -> int:
+        return await erase_events(step.tx, stream, erased, ROWS_AT_ONCE)
+
+    while await ctx.write(erase_some, outcome=None):
+        erased += ROWS_AT_ONCE
 
 
 async def erase_unused_ranking(ctx: Context, ranking_id: str) -> None:
