@@ -3,10 +3,12 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -26,15 +28,48 @@ def environment(**extra: str) -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1", "COLUMNS": "120", **extra}
 
 
+_PORTS = range(20_000, 32_000, 2)
+"""Below those that systems give to outgoing connections, so that none is taken while a hall is
+down whose address must stay. Each has the next one for NDJSON."""
+
+
+def free_port() -> int:
+    """Return a port that is free now, as is the one after it, and that no other worker takes."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    mine = _PORTS[number % _WORKERS_MAX :: _WORKERS_MAX]
+    for _ in mine:
+        port = mine[next(_turns) % len(mine)]
+        if _is_free(port) and _is_free(port + 1):
+            return port
+    pytest.fail("no port is free")
+
+
+_WORKERS_MAX = 32
+_turns = count(os.getpid())
+"""Begins anywhere, so that two runs on one machine seldom try the same one."""
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # As servers do, so that connections that have just been closed do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 class RunningHall:
     """A hall and what its banner says."""
 
     def __init__(self, folder: Path, *options: str, port: int = 0) -> None:
         self.folder = folder
         log = folder.parent / f"{folder.name}.log"
+        own = ("--data", str(folder), "--port", str(port or free_port()))
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
-                [*PROGRAM, "serve", "--data", str(folder), "--port", str(port), *options],
+                [*PROGRAM, "serve", *own, *options],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 env=environment(),

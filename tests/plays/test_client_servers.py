@@ -1,23 +1,14 @@
 """One login, several servers: the wallet of somebody who uses an identity server and two others."""
 
 import json
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from moothall.client import Session, Wallet
-from tests.plays.conftest import PASSWORD, NewPerson, Person, RunningHall, StartHall
+from tests.plays.conftest import PASSWORD, NewPerson, Person, RunningHall, StartHall, free_port
 from tests.plays.listener import Listener, find_pair
-
-
-def free_port() -> int:
-    """Return a port that is free now: a resource server's address is its name in tokens."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 class Town:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.plays.conftest import PASSWORD, environment
+from tests.plays.conftest import PASSWORD, environment, free_port
 from tests.unit.test_docs import ROOT, Fence, fences_of, section
 
 if sys.platform != "win32":
@@ -114,7 +114,7 @@ class Newcomer:
         del self.variables["COLUMNS"]  # The terminal says how wide it is.
         self._belongings = belongings
         self._data = belongings / "hall"
-        self._port = 0
+        self._port = free_port()
         self._hall: Terminal | None = None
         self._secret = ""
         self.fingerprint = ""
@@ -139,7 +139,7 @@ class Newcomer:
 
     def watches(self, block: str) -> Terminal:
         """Paste a block into a terminal of its own, where it runs until that is closed."""
-        return self._opens(self._fitted(block))
+        return self._opens(f"exec {self._fitted(block)}")
 
     def waits_until_followed(self, feed: str) -> None:
         """Ask the hall again and again until somebody follows a feed."""
@@ -260,8 +260,10 @@ def test_first_five_minutes(tmp_path: Path) -> None:
         assert proof == (ROOT / "examples" / "world_records.csv").read_bytes()
 
         dry, once_more, *look = [one for one in fences_of(HISTORY) if one.language == "sh"]
-        assert "392 of 392 rows would be imported, 0 refused" in newcomer.pastes(dry.text)
-        assert "392 of 392 rows imported, 0 refused" in newcomer.pastes(once_more.text)
+        assert "392 of 392 rows would be sent, 0 boards made, 0 refused" in newcomer.pastes(
+            dry.text
+        )
+        assert "392 known" in newcomer.pastes(once_more.text), "README had loaded it already"
         assert re.search(r"^total: +(\d+)$", newcomer.pastes(look[0].text), re.MULTILINE)
 
         newcomer.pastes(serve_room.text)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import socket
 from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -21,20 +20,13 @@ from moothall.client.tokens import IssuedTokens
 from moothall.client.trust import Pin, TrustFinder, connect
 from moothall.client.wire import open_wire
 from moothall.client.world import World
-from tests.plays.conftest import PASSWORD, RunningHall
+from tests.plays.conftest import PASSWORD, RunningHall, free_port
 
 SOON_SECONDS = 1.0
 """Within which what ends at the identity server ends everywhere (R5)."""
 
 LATER_SECONDS = 20.0
 """For what only must come at all, on a busy machine."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 class Scene:

@@ -8,7 +8,6 @@ import pty
 import re
 import select
 import signal
-import socket
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,15 @@ from typing import Any
 
 import pytest
 
-from tests.plays.conftest import PASSWORD, PROGRAM, NewPerson, Person, RunningHall, StartHall
+from tests.plays.conftest import (
+    PASSWORD,
+    PROGRAM,
+    NewPerson,
+    Person,
+    RunningHall,
+    StartHall,
+    free_port,
+)
 
 _TIMEOUT_S = 30.0
 
@@ -342,12 +349,6 @@ def test_shell_in_a_pipe(shared_hall: RunningHall, new_person: NewPerson) -> Non
     assert "Member eva" in done.stdout
     assert done.stdout.rindex("Signed in as: nobody") > done.stdout.rindex("Member eva")
     assert PASSWORD not in done.stdout + done.stderr
-
-
-def free_port() -> int:
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return int(asked.getsockname()[1])
 
 
 @pytest.mark.requirement("R3")

@@ -238,7 +238,8 @@ def _report(
         count = sum(board.rows for board in planner.boards.values())
         say(f"{count} of {table.rows} rows would be sent, {len(created)} boards made, {refused}")
     else:
-        say(f"{imported} of {table.rows} rows imported, {known} known already, {refused}")
+        before = f"{known} known already, " if known else ""
+        say(f"{imported} of {table.rows} rows imported, {before}{refused}")
 
 
 def _write_refused(file: Path, source: Path, table: Table, refused: Sequence[Refused]) -> None:
