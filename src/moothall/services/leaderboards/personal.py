@@ -42,7 +42,7 @@ _HOLDINGS = (
         kind="entry",
         table="leaderboards_entry",
         owner="member_id",
-        key=("board_id", "entry_id"),
+        key=("entry_id",),
         columns=(
             "entry_id",
             "board_id",
@@ -97,7 +97,7 @@ _HOLDINGS = (
         kind="verification",
         table="leaderboards_entry",
         owner="verified_by",
-        key=("entry_id",),
+        key=("verified_at_ms", "entry_id"),
         columns=("entry_id", "board_id", "verified_at_ms"),
         fate="keep",
     ),

@@ -232,8 +232,8 @@ async def test_a_member_takes_entries_along_with_scores_as_they_were_submitted(
     ask = {"room": "leaderboards"}
     rows = (await hall.call("identity.export_self", ask, as_=ann)).rows
     of_ann = [(row.data["board_id"], row.data["score"]) for row in rows if row.kind == "entry"]
-    assert of_ann == [("seven", 7.5), ("seven", 0.0), ("up", 2.5)]
-    assert [str(score) for _, score in of_ann] == ["7.5", "0.0", "2.5"]
+    assert of_ann == [("seven", 7.5), ("up", 2.5), ("seven", 0.0)], "as they came in"
+    assert [str(score) for _, score in of_ann] == ["7.5", "2.5", "0.0"]
     places = [(row.data["board_id"], row.data["score"]) for row in rows if row.kind == "standing"]
     assert places == [("seven", 7.5), ("up", 2.5)]
     assert [row.data["text"] for row in rows if row.kind == "comment"] == ["so there"] * 3

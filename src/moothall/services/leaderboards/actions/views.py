@@ -147,11 +147,11 @@ async def _list_visible(
     found: list[Entry] = []
     after, scanned = request.after, 0
     while scanned < SCANNED_MAX:
-        page = await entries.list_newest_of_member(
-            ctx.tx, member_id, request.board_id, after, _SCANNED_AT_ONCE
-        )
+        page = await entries.list_newest_of_member(ctx.tx, member_id, after, _SCANNED_AT_ONCE)
         for entry in page:
             after, scanned = entry.entry_id, scanned + 1
+            if request.board_id not in {None, entry.board_id}:
+                continue
             is_reader = ctx.may("scores:read", f"board/{entry.board_id}")
             if is_reader and may_see(ctx.may, ctx.actor, entry):
                 found.append(entry)
