@@ -65,6 +65,34 @@ def test_small_history_imported_twice(administrator: Person, tmp_path: Path) -> 
     assert "128.99" in text
 
 
+@pytest.mark.requirement("R54")
+@pytest.mark.requirement("R61")
+def test_ranking_is_taken_out_and_brought_in_elsewhere(
+    administrator: Person, tmp_path: Path
+) -> None:
+    file, taken = tmp_path / "many.csv", tmp_path / "ranking.jsonl"
+    # More than one page of 200, with ties.
+    rows = [f"runner{number % 70},Out,1997-02-15,{number // 2}" for number in range(450)]
+    file.write_text("\n".join(["player,track,date,time", *rows]) + "\n")
+    code, _ = import_file(administrator, file, "Taken {track}")
+    assert code == 0
+    taken.write_text(administrator.does("entry", "export", "taken-out"))
+    lines = [json.loads(line) for line in taken.read_text().splitlines()]
+    assert [line["score"] for line in lines] == [number // 2 for number in range(450)]
+    assert [line["place"] for line in lines[:4]] == [1, 1, 3, 3]
+    administrator.does("board", "create", "Elsewhere", "--direction", "ascending",
+                       "--counting", "every")  # fmt: skip
+    administrator.does(
+        "entry", "import", str(taken), "--board-id", "elsewhere", "--submitter", "name",
+        "--time", "submitted_at_ms",
+    )  # fmt: skip
+    again = administrator.does("entry", "export", "elsewhere", "--season", "1").splitlines()
+    facts = ("place", "name", "score", "submitted_at_ms")
+    assert [[json.loads(line)[fact] for fact in facts] for line in again] == [
+        [line[fact] for fact in facts] for line in lines
+    ]
+
+
 @pytest.mark.requirement("R40")
 def test_board_made_and_score_submitted(
     administrator: Person, shared_hall: RunningHall, new_person: NewPerson

@@ -11,6 +11,7 @@ import msgspec
 from moothall.client.cli.derive import call
 from moothall.client.cli.groups import LocalCommand, NounGroup
 from moothall.client.cli.plan import read_time
+from moothall.client.cli.progress import open_export_bar
 from moothall.client.cli.render import print_result
 from moothall.client.cli.state import state_of
 from moothall.client.cli.text import neutralise_json
@@ -55,12 +56,14 @@ def _params() -> list[click.Parameter]:
 def _export(**options: str | None) -> None:
     state = state_of(click.get_current_context())
     request = {"limit": _PAGE_ROWS, "after": 0, **_wanted(options)}
-    while request["after"] is not None:
-        page = call(state, "access.list_audit", request)
-        for entry in page["entries"]:
-            text = msgspec.json.encode({**entry, "time": _iso(entry["at_ms"])}).decode()
-            sys.stdout.write(neutralise_json(text) + "\n")
-        request["after"] = page["next"]
+    with open_export_bar() as bar:
+        while request["after"] is not None:
+            page = call(state, "access.list_audit", request)
+            for entry in page["entries"]:
+                text = msgspec.json.encode({**entry, "time": _iso(entry["at_ms"])}).decode()
+                sys.stdout.write(neutralise_json(text) + "\n")
+            bar.advance(len(page["entries"]))
+            request["after"] = page["next"]
 
 
 def _verify() -> None:

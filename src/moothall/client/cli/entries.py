@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import click
 
@@ -19,6 +19,8 @@ from moothall.client.cli.plan import (
     Planner,
     Refused,
 )
+from moothall.client.cli.progress import RowsBar
+from moothall.client.cli.ranking import export_command
 from moothall.client.cli.render import print_result, say
 from moothall.client.cli.rows import Table, read_rows, survey
 from moothall.client.cli.state import State, state_of
@@ -34,7 +36,8 @@ _SHOWN_MAX = 10
 def entry_group() -> click.Group:
     """Return the group; the other verbs are the hall's."""
     command = LocalCommand("import", params=_params(), callback=_import, help=_HELP)
-    return NounGroup("entry", own={"import": command}, help="Entries of boards.")
+    own = {"export": export_command(), "import": command}
+    return NounGroup("entry", own=own, help="Entries of boards.")
 
 
 _HELP = """Import entries into boards, from CSV or JSON Lines.
@@ -90,7 +93,7 @@ def _import(*, file: str, dry_run: bool, refused: str | None, **options: Any) ->
     if state.settings.retries is None:
         # Many calls in a row meet the limit of calls; the hall says how long to wait.
         state.settings = replace(state.settings, retries=_RETRIES)
-    with _Bar(table.rows, as_json=state.settings.json) as bar:
+    with RowsBar(table.rows, is_hidden=state.settings.prints_data) as bar:
         importer = Importer(
             state.hall(),
             planner,
@@ -164,32 +167,6 @@ def _survey(file: Path, mapped: Mapped) -> Table:
             hint = f"did you mean {', '.join(near)}?" if near else f"it has {known}"
             raise click.UsageError(neutralise(f"{file} has no column {name!r}; {hint}"))
     return table
-
-
-class _Bar:
-    """A progress bar on a terminal; nothing elsewhere, or where a program reads the answer."""
-
-    def __init__(self, rows: int, *, as_json: bool) -> None:
-        from rich.console import Console  # noqa: PLC0415 - heavy
-        from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn  # noqa: PLC0415
-        from rich.progress import Progress as Bar  # noqa: PLC0415
-
-        console = Console(stderr=True)
-        is_hidden = as_json or not console.is_terminal
-        parts = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Bar(*parts, console=console, disable=is_hidden, transient=True)
-        self._task = self._bar.add_task("rows", total=rows)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._bar.stop()
-
-    def advance(self, rows: int) -> None:
-        """Note that rows are dealt with."""
-        self._bar.advance(self._task, rows)
 
 
 def _report(

@@ -1,6 +1,5 @@
 """`moothall account export` and `moothall member export NAME`: all data, as JSON Lines."""
 
-import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from moothall.client.cli.groups import LocalCommand, NounGroup
+from moothall.client.cli.progress import open_export_bar
 from moothall.client.cli.render import print_json, say
 from moothall.client.cli.state import state_of
 from moothall.client.errors import HallUnreachableError
@@ -73,16 +73,13 @@ def _print_rows(action: str, asked: Mapping[str, Any], room: str | None) -> None
 
 async def _print_pages(hall: "Hall", action: str, request: Mapping[str, Any]) -> int:
     """Print all pages and return how many rows they had; progress only where a person looks."""
-    count, is_watched = 0, sys.stderr.isatty() and not sys.stdout.isatty()
-    async for rows in _pages(hall, action, request):
-        for row in rows:
-            print_json(row)
-        count += len(rows)
-        if is_watched:
-            sys.stderr.write(f"\r{count} rows so far")
-            sys.stderr.flush()
-    if is_watched:
-        sys.stderr.write(f"\r{' ' * 40}\r")
+    count = 0
+    with open_export_bar() as bar:
+        async for rows in _pages(hall, action, request):
+            for row in rows:
+                print_json(row)
+            count += len(rows)
+            bar.advance(len(rows))
     return count
 
 
