@@ -16,6 +16,11 @@ import pytest
 PROGRAM = (sys.executable, "-c", "from moothall.app.main import main; main()")
 PASSWORD = "correct horse battery staple"
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # Whoever starts the tests in the background has Ctrl-C ignored, and so would every program
+    # that the plays start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 _START_TIMEOUT_S = 30
 _STOP_TIMEOUT_S = 20
 

@@ -34,7 +34,7 @@ def test_proof_goes_up_and_down(
     )
     carla, dora = new_person(), new_person()
     carla.joins(shared_hall, "carla")
-    dora.joins(shared_hall, "dora")
+    dora.joins(shared_hall, "dorothea")
     entry = str(read_json(carla, "score", "submit", "proven", "1.5")["entry_id"])
     file = tmp_path / "finish line.png"
     file.write_bytes(pattern(3 * CHUNK + 17))
@@ -77,7 +77,7 @@ def test_hall_never_picks_the_path(
         "board", "create", "Paths", "--direction", "ascending", "--default-level", "write"
     )
     eve = new_person()
-    eve.joins(shared_hall, "eve")
+    eve.joins(shared_hall, "evelyn")
     entry = str(read_json(eve, "score", "submit", "paths", "1")["entry_id"])
     file = tmp_path / "x"
     file.write_bytes(b"#!/bin/sh")

@@ -268,7 +268,7 @@ def test_yes_does_not_answer_here_and_duration_ends(
     shared_hall: RunningHall, new_person: NewPerson, sit_down: Sit
 ) -> None:
     dora = new_person()
-    dora.joins(shared_hall, "dora")
+    dora.joins(shared_hall, "dorian")
     shell = sit_down(dora, "--yes")
     shell.chooses("s", "1", "d")
     shell.sees("Forget hall and the session there? [y/N]: ")
@@ -342,12 +342,12 @@ def test_hall_is_killed_and_comes_back(
 def test_shell_in_a_pipe(shared_hall: RunningHall, new_person: NewPerson) -> None:
     eva = new_person()
     lines = ["s", "home", shared_hall.url, shared_hall.fingerprint]
-    lines += ["g", "eva", PASSWORD, "m", "f", "eva", "b", "b", "o"]
+    lines += ["g", "evander", PASSWORD, "m", "f", "evander", "b", "b", "o"]
     done = eva.moothall("shell", stdin="\n".join(lines))
     assert done.returncode == 0, done.stderr
-    assert "Signed in as: eva" in done.stdout
-    assert "Member eva" in done.stdout
-    assert done.stdout.rindex("Signed in as: nobody") > done.stdout.rindex("Member eva")
+    assert "Signed in as: evander" in done.stdout
+    assert "Member evander" in done.stdout
+    assert done.stdout.rindex("Signed in as: nobody") > done.stdout.rindex("Member evander")
     assert PASSWORD not in done.stdout + done.stderr
 
 
