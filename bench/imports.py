@@ -168,6 +168,7 @@ def measure(chosen: argparse.Namespace, folder: Path) -> list[list[str]]:
         credentials = {"name": boss.name, "password": boss.password}
         adopt(boss, hall.call("identity.open_session", credentials))
         claim_administration(hall, data, boss)
+        hall.hang_up()  # The hall would, long before a million rows are in.
         words = [str(program), "entry", "import", str(file), "--board", "history", "--json"]
         words += ["--direction", "ascending", "--counting", chosen.counting]
         lines = []
