@@ -5,7 +5,6 @@ order of the streams' names, so that two calls never wait for each other in a ci
 """
 
 from collections.abc import Callable, Sequence
-from itertools import groupby
 
 import msgspec
 
@@ -24,6 +23,7 @@ RETURNING last_seq
 
 _INSERT = "INSERT INTO action_event (stream, seq, kind, at_ms, data) VALUES"
 _INSERT_TAIL = "RETURNING seq, cursor"
+_INSERT_ONE = f"{_INSERT} ($1, $2, $3, $4, $5) RETURNING cursor"
 
 ERASED_KIND = "action.event_erased"
 """Of an event that was erased: its number stays, so that no reader sees a gap."""
@@ -49,21 +49,33 @@ class Outbox:
         self, tx: Transaction, events: Sequence[tuple[str, Event]], now_ms: int
     ) -> None:
         """Append ``events``, given as (stream, event), to their streams."""
-        if len(events) > 1:
-            events = sorted(events, key=lambda pair: pair[0])
+        of_stream: dict[str, list[Event]] = {}
+        for stream, event in events:
+            of_stream.setdefault(stream, []).append(event)
         pushes: list[Push] = []
-        for stream, group in groupby(events, key=lambda pair: pair[0]):
-            told = [event for _, event in group]
+        for stream in sorted(of_stream):
+            told = of_stream[stream]
             taken = await tx.fetch_one(_TAKE_NUMBERS, stream, len(told))
             assert taken is not None
             rows = [
                 (stream, seq, kind_of(type(event)), now_ms, _encode(event).decode())
                 for seq, event in enumerate(told, start=taken[0] - len(told) + 1)
             ]
-            cursors: dict[int, int] = dict(await insert_returning(tx, _INSERT, rows, _INSERT_TAIL))
+            cursors = await _insert(tx, rows)
             pushes += [
                 Push(stream, seq, cursors[seq], kind, now_ms, data)
                 for _, seq, kind, _, data in rows
             ]
         if pushes:
             tx.on_commit(lambda: self._publish(pushes))
+
+
+async def _insert(
+    tx: Transaction, rows: Sequence[tuple[str, int, str, int, str]]
+) -> dict[int, int]:
+    """Append the events of one stream, and return their cursors by their numbers."""
+    if len(rows) == 1:  # nearly always, and every write pays for it: blocks took 8 µs more
+        returned = await tx.fetch_one(_INSERT_ONE, *rows[0])
+        assert returned is not None
+        return {rows[0][1]: returned[0]}
+    return dict(await insert_returning(tx, _INSERT, rows, _INSERT_TAIL))

@@ -2,13 +2,13 @@
 
 One stream has one audience (decision 0011). ``board/<id>`` is for readers, who see what is
 verified; ``board/<id>/moderation`` for moderators, who see everything; ``member/<id>/entries``
-for one submitter, who learns what others did to their entries. :func:`streams_of` chooses
-among them, so that no action can tell readers of an entry that they may not see.
+for one submitter, who learns what others did to their entries. :func:`tell` chooses among
+them, so that no action can tell readers of an entry that they may not see.
 
 Whoever adds an event: it carries ids, not texts, because events stay when texts are removed.
 """
 
-from moothall.action import Event
+from moothall.action import Context, Event
 from moothall.services.leaderboards.model import Counting, Direction, Entry, Level
 
 
@@ -160,17 +160,17 @@ def entries_stream(member_id: str) -> str:
     return f"member/{member_id}/entries"
 
 
-def streams_of(entry: Entry, by: str) -> list[str]:
-    """Return the streams of an event about one entry.
+def tell(ctx: Context, entry: Entry, event: Event) -> None:
+    """Write an event about one entry to the streams of those who may see it.
 
     Args:
+        ctx: The call; whoever makes it is not told what they did themselves.
         entry: As it is while readers see it: after it was verified, before it is unverified
             or removed.
-        by: Who did what is told; nobody is told what they did themselves.
+        event: What happened.
     """
-    streams = [moderation_stream(entry.board_id)]
+    ctx.emit(moderation_stream(entry.board_id), event)
     if entry.verified_at_ms is not None:
-        streams.append(board_stream(entry.board_id))
-    if entry.member_id != by:
-        streams.append(entries_stream(entry.member_id))
-    return streams
+        ctx.emit(board_stream(entry.board_id), event)
+    if entry.member_id != ctx.actor:
+        ctx.emit(entries_stream(entry.member_id), event)

@@ -26,7 +26,7 @@ from moothall.services.leaderboards.errors import (
     NotAuthorError,
     NotSubmitterError,
 )
-from moothall.services.leaderboards.events import CommentAdded, CommentRemoved, streams_of
+from moothall.services.leaderboards.events import CommentAdded, CommentRemoved, tell
 from moothall.services.leaderboards.model import BoardsSettings, Comment, CommentView
 from moothall.services.leaderboards.rules import (
     check_comment,
@@ -115,8 +115,7 @@ async def add_comment(ctx: Context, request: AddComment) -> Comment:
         comment_id=comment.comment_id,
         member_id=ctx.actor,
     )
-    for stream in streams_of(entry, ctx.actor):
-        ctx.emit(stream, added)
+    tell(ctx, entry, added)
     return comment
 
 
@@ -174,6 +173,5 @@ async def remove_comment(ctx: Context, request: RemoveComment) -> Comment:
         comment_id=comment.comment_id,
         removed_by=ctx.actor,
     )
-    for stream in streams_of(entry, ctx.actor):
-        ctx.emit(stream, removed)
+    tell(ctx, entry, removed)
     return comment

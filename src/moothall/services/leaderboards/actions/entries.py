@@ -31,7 +31,7 @@ from moothall.services.leaderboards.events import (
     EntryUnverified,
     EntryVerified,
     ScoreSubmitted,
-    streams_of,
+    tell,
 )
 from moothall.services.leaderboards.model import Entry, EntryView
 from moothall.services.leaderboards.rules import check_score
@@ -112,8 +112,7 @@ async def submit_score(ctx: Context, request: SubmitScore) -> Entry:
         member_id=ctx.actor,
         score=entry.score,
     )
-    for stream in streams_of(entry, ctx.actor):
-        ctx.emit(stream, submitted)
+    tell(ctx, entry, submitted)
     return entry
 
 
@@ -147,8 +146,7 @@ async def verify_entry(ctx: Context, request: VerifyEntry) -> Entry:
         score=entry.score,
         verified_by=ctx.actor,
     )
-    for stream in streams_of(entry, ctx.actor):
-        ctx.emit(stream, verified)
+    tell(ctx, entry, verified)
     return entry
 
 
@@ -173,17 +171,15 @@ async def unverify_entry(ctx: Context, request: UnverifyEntry) -> Entry:
     entry = await entries.get_entry(ctx.tx, request.entry_id)
     if entry.verified_at_ms is None:
         raise NotVerifiedError(entry_id=entry.entry_id)
-    streams = streams_of(entry, ctx.actor)
-    entry = msgspec.structs.replace(entry, verified_at_ms=None, verified_by=None)
-    await _change_verified(ctx, entry)
     unverified = EntryUnverified(
         board_id=entry.board_id,
         entry_id=entry.entry_id,
         member_id=entry.member_id,
         unverified_by=ctx.actor,
     )
-    for stream in streams:
-        ctx.emit(stream, unverified)
+    tell(ctx, entry, unverified)  # while readers see it
+    entry = msgspec.structs.replace(entry, verified_at_ms=None, verified_by=None)
+    await _change_verified(ctx, entry)
     return entry
 
 

@@ -38,7 +38,7 @@ from moothall.services.leaderboards.errors import (
     ProofNotFoundError,
     ProofsFullError,
 )
-from moothall.services.leaderboards.events import ProofAdded, ProofRemoved, streams_of
+from moothall.services.leaderboards.events import ProofAdded, ProofRemoved, tell
 from moothall.services.leaderboards.model import BoardsSettings, Entry, Proof
 from moothall.services.leaderboards.rules import check_may_change, choose_proof_name
 from moothall.services.leaderboards.store import proofs, views
@@ -148,8 +148,7 @@ async def add_proof(ctx: Context, request: AddProof) -> Proof:
         proof_id=proof_id,
         member_id=ctx.actor,
     )
-    for stream in streams_of(entry, ctx.actor):
-        ctx.emit(stream, added)
+    tell(ctx, entry, added)
     return proof
 
 
@@ -213,8 +212,7 @@ async def remove_proof(ctx: Context, request: RemoveProof) -> Proof:
         proof_id=proof.proof_id,
         removed_by=ctx.actor,
     )
-    for stream in streams_of(entry, ctx.actor):
-        ctx.emit(stream, removed)
+    tell(ctx, entry, removed)
     return proof
 
 

@@ -9,7 +9,7 @@ from moothall.services.leaderboards.errors import (
     EntryNotFoundError,
     NotSubmitterError,
 )
-from moothall.services.leaderboards.events import EntryRemoved, streams_of
+from moothall.services.leaderboards.events import EntryRemoved, tell
 from moothall.services.leaderboards.model import Entry
 from moothall.services.leaderboards.rules import check_may_change
 from moothall.services.leaderboards.store import boards, entries, views
@@ -57,6 +57,5 @@ async def remove_entry(ctx: Context, request: RemoveEntry) -> Entry:
         member_id=entry.member_id,
         removed_by=ctx.actor,
     )
-    for stream in streams_of(entry, ctx.actor):
-        ctx.emit(stream, removed)
+    tell(ctx, entry, removed)
     return entry
