@@ -10,18 +10,13 @@ from moothall.action.blocks import fetch_among, insert_rows
 from moothall.ports.database import Transaction
 from moothall.services.leaderboards.model import Counting, Entry, SeasonRanking
 from moothall.services.leaderboards.rules import key_of, sum_keys
-from moothall.services.leaderboards.store.entries import RANKS
+from moothall.services.leaderboards.store.entries import INSERT_ENTRIES, RANKS, row_of
 from moothall.services.leaderboards.store.rank_bulk import insert_ranks
 from moothall.services.leaderboards.store.ranks import Position, Ranks
 
 _FIND = """
 SELECT entry_id, board_id, score FROM leaderboards_entry
 WHERE entry_id IN ({values})
-"""
-_INSERT = """
-INSERT INTO leaderboards_entry
-  (entry_id, board_id, season, member_id, score, submitted_at_ms, verified_at_ms, verified_by)
-VALUES
 """
 _LIST_STANDINGS = """
 SELECT member_id, key, submitted_at_ms, entry_id FROM leaderboards_standing
@@ -55,20 +50,7 @@ async def find_entries(tx: Transaction, entry_ids: Sequence[str]) -> dict[str, S
 
 async def insert_entries(tx: Transaction, entries: Iterable[Entry]) -> None:
     """Add entries; see :func:`insert_ranking` for their places."""
-    rows = [
-        (
-            entry.entry_id,
-            entry.board_id,
-            entry.season,
-            entry.member_id,
-            entry.score + 0.0,  # -0.0 is 0.0
-            entry.submitted_at_ms,
-            entry.verified_at_ms,
-            entry.verified_by,
-        )
-        for entry in entries
-    ]
-    await insert_rows(tx, _INSERT, rows)
+    await insert_rows(tx, INSERT_ENTRIES, [row_of(entry) for entry in entries])
 
 
 async def insert_ranking(

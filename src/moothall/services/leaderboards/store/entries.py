@@ -30,11 +30,14 @@ class OfEntry(Protocol):
 _AFTER_ALL_IDS = "g"
 """Ids are hexadecimal digits."""
 
-_INSERT = """
+INSERT_ENTRIES = """
 INSERT INTO leaderboards_entry
   (entry_id, board_id, season, member_id, score, submitted_at_ms, verified_at_ms, verified_by)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+VALUES
 """
+"""Before the values of one or many, each as :func:`row_of` gives them."""
+
+_INSERT = f"{INSERT_ENTRIES} ($1, $2, $3, $4, $5, $6, $7, $8)"
 _ENTRY = """
 SELECT e.entry_id, e.board_id, e.member_id, e.score, e.submitted_at_ms, e.verified_at_ms,
   e.verified_by, e.season
@@ -75,13 +78,17 @@ DO UPDATE SET key = $3, submitted_at_ms = $4, entry_id = $5
 
 async def insert_entry(tx: Transaction, entry: Entry) -> None:
     """Add an entry; see :func:`update_ranking` for its place."""
-    await tx.execute(
-        _INSERT,
+    await tx.execute(_INSERT, *row_of(entry))
+
+
+def row_of(entry: Entry) -> tuple[object, ...]:
+    """Return the columns of an entry, as :data:`INSERT_ENTRIES` names them."""
+    return (
         entry.entry_id,
         entry.board_id,
         entry.season,
         entry.member_id,
-        entry.score + 0.0,  # -0.0 is 0.0
+        entry.score,
         entry.submitted_at_ms,
         entry.verified_at_ms,
         entry.verified_by,
