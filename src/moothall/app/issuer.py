@@ -260,7 +260,7 @@ class FollowedFeed:
 
 def translate(error: ClientError) -> MoothallError:
     """Return what an error of the SDK means to a resource server. Pure."""
-    told = f"{error}; {error.remedy}" if error.remedy else str(error)
+    told = f"{str(error).rstrip('.')}; {error.remedy}" if error.remedy else str(error)
     if isinstance(error, CertificateUntrustedError):
         return IssuerUntrustedError(told)
     if isinstance(error, CallError):
