@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from moothall.client import Hall
+from moothall.client.cli.importer import IN_FLIGHT, Importer
 from moothall.client.cli.plan import (
     CHUNK_BYTES,
     CHUNK_ROWS,
@@ -21,7 +22,6 @@ from moothall.client.cli.plan import (
     read_time,
 )
 from moothall.client.cli.rows import Row, Table, read_rows, survey
-from moothall.client.cli.upload import IN_FLIGHT, Importer
 from moothall.client.errors import CallError
 from moothall.core.ids import make_slug
 from tests.unit.client.stub_hall import URL, ManualTime, StubHall, problem
@@ -321,7 +321,7 @@ async def test_interrupted_import_tells_what_is_done() -> None:
 
 @pytest.mark.requirement("R61")
 async def test_long_file_is_read_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moothall.client.cli.upload.STRIPE_ROWS", 2_000)
+    monkeypatch.setattr("moothall.client.cli.importer.STRIPE_ROWS", 2_000)
     peaks = []
     for count in (20_000, 80_000):
         tracemalloc.start()

@@ -11,6 +11,7 @@ import click
 from moothall.client.cli.exits import INTERRUPTED, OK, PARTLY, exit_code
 from moothall.client.cli.failures import tell
 from moothall.client.cli.groups import LocalCommand, NounGroup
+from moothall.client.cli.importer import Importer
 from moothall.client.cli.plan import (
     LINE_COLUMN,
     REASON_COLUMN,
@@ -25,7 +26,6 @@ from moothall.client.cli.render import print_result, say
 from moothall.client.cli.rows import Table, read_rows, survey
 from moothall.client.cli.state import State, state_of
 from moothall.client.cli.text import neutralise
-from moothall.client.cli.upload import Importer
 from moothall.client.errors import ClientError
 from moothall.core.names import near_matches
 
