@@ -20,9 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from moothall.client.errors import CallError, FileDamagedError, FileTakenError, HallUnreachableError
-
-CHUNK_SIZE_BYTES = 262_144
-"""Of every chunk but the last one; the hall sets this."""
+from moothall.core.units import CHUNK_SIZE_BYTES
 
 CHUNK_ATTEMPT_MS = 20_000
 """Time for one attempt to take a chunk over: slow lines need more than for other calls."""

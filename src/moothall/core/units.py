@@ -10,3 +10,7 @@ MEBIBYTE = 1_024 * KIBIBYTE
 
 SAFE_INTEGER_MAX = 2**53 - 1
 """Largest integer that every JSON reader keeps exact (RFC 8259, section 6)."""
+
+CHUNK_SIZE_BYTES = 256 * KIBIBYTE
+"""Bytes of every chunk of a file but the last one: a row, a call, and what is in memory of it. A
+promise of the wire, on which hall, doors and client agree."""

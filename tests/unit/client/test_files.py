@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from moothall.client import CallError, FileDamagedError, FileTakenError, HallUnreachableError
-from moothall.client.files import CHUNK_SIZE_BYTES, download, upload
+from moothall.client.files import download, upload
 from moothall.core.errors import Problem
+from moothall.core.units import CHUNK_SIZE_BYTES
 
 DATA = hashlib.shake_128(b"x").digest(2 * CHUNK_SIZE_BYTES + 9)
 SHA256 = hashlib.sha256(DATA).hexdigest()

@@ -6,10 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from moothall.action import Result, RoomSettings
-from moothall.core.units import DAY_MS, HOUR_MS, KIBIBYTE, MEBIBYTE, MINUTE_MS
-
-CHUNK_SIZE_BYTES = 256 * KIBIBYTE
-"""Bytes of every chunk but the last one: a row, a call, and what is in memory of an upload."""
+from moothall.core.units import DAY_MS, HOUR_MS, MEBIBYTE, MINUTE_MS
 
 GIBIBYTE = 1_024 * MEBIBYTE
 

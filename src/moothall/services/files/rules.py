@@ -1,13 +1,14 @@
 """Decisions about files: which chunk fits where, and what a member and the hall may store."""
 
 from moothall.core.errors import InvalidArgumentError
+from moothall.core.units import CHUNK_SIZE_BYTES
 from moothall.services.files.errors import (
     ChunkOutOfOrderError,
     FileTooLargeError,
     HallFullError,
     QuotaExceededError,
 )
-from moothall.services.files.model import CHUNK_SIZE_BYTES, FileSettings, UploadRow, Usage
+from moothall.services.files.model import FileSettings, UploadRow, Usage
 
 
 def check_chunk(

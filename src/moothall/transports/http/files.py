@@ -18,6 +18,7 @@ import msgspec
 from moothall.action.call import Call, Reply
 from moothall.core.codes import Code
 from moothall.core.errors import ActionError, DeadlineExceededError, Problem
+from moothall.core.units import CHUNK_SIZE_BYTES
 from moothall.transports.http.bounds import HttpBounds
 from moothall.transports.http.protocol import (
     Answer,
@@ -30,9 +31,6 @@ from moothall.transports.http.protocol import (
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-CHUNK_SIZE_BYTES = 262_144
-"""What ``files.put_chunk`` takes and ``files.get_chunk`` gives."""
 
 _RANGE = re.compile(r"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*\Z", re.IGNORECASE)
 _STATUS_CREATED = 201

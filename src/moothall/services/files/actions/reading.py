@@ -2,10 +2,11 @@
 
 from moothall.action import READ, Context, PerActor, Request, Signed, action
 from moothall.core.errors import InvalidArgumentError
+from moothall.core.units import CHUNK_SIZE_BYTES
 from moothall.services.files import store
 from moothall.services.files.actions.fields import Offset, Sha256
 from moothall.services.files.errors import NoSuchFileError
-from moothall.services.files.model import CHUNK_SIZE_BYTES, File, FileChunk, FileRow
+from moothall.services.files.model import File, FileChunk, FileRow
 
 _READERS_AT_ONCE = 200
 

@@ -24,6 +24,7 @@ from moothall.action import (
     action,
     next_cursor,
 )
+from moothall.core.units import CHUNK_SIZE_BYTES
 from moothall.services.files import rules, store
 from moothall.services.files.actions.fields import Offset, Sha256, SizeBytes
 from moothall.services.files.errors import (
@@ -36,7 +37,6 @@ from moothall.services.files.errors import (
     QuotaExceededError,
 )
 from moothall.services.files.model import (
-    CHUNK_SIZE_BYTES,
     FileSettings,
     OwnFile,
     Upload,
