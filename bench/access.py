@@ -11,10 +11,12 @@ machine left alone), then the median.
 import argparse
 import random
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 
 from moothall.action import EVERYONE
+from moothall.services.access.model import Held
 from moothall.services.access.rules.index import BindingIndex
 
 BINDINGS_PER_MEMBER = 10
@@ -34,10 +36,11 @@ def fill(members: int) -> BindingIndex:
     """Return an index as a large hall would have it; the same each time.
 
     Member ``n`` writes at ten boards. The second quarter belongs to three teams each, the
-    third to one; every hundredth of the last quarter is banned at one board.
+    third to one; every hundredth of the last quarter is banned at one board. As many more hold
+    nothing.
     """
     chance = random.Random(1)
-    index = BindingIndex(lambda: 0)
+    index = BindingIndex(lambda: 0, sys.maxsize)
     index.define("member", ("sessions:own", "members:read", "boards:list"))
     index.define("board_reader", ("scores:read",))
     index.define("board_writer", ("scores:read", "scores:write"))
@@ -47,17 +50,31 @@ def fill(members: int) -> BindingIndex:
         index.bind(EVERYONE, "board_reader", f"board/{board}")
     for team in range(TEAMS):
         index.bind(f"team:{team}", "board_moderator", f"board/{team}")
-    for number in range(members):
-        for board in chance.sample(range(BOARDS), BINDINGS_PER_MEMBER - 1):
-            index.bind(member_id(number), "board_writer", f"board/{board}")
-        index.bind(member_id(number), "board_writer", f"own/{number}")
     quarter = members // 4
-    for number in range(quarter, 3 * quarter):
-        for step in range(3 if number < 2 * quarter else 1):
-            index.join(f"team:{(number + step) % TEAMS}", member_id(number))
-    for number in range(3 * quarter, members, 100):
-        index.ban(member_id(number), "board/0", None)
+    for number in range(members):
+        boards = chance.sample(range(BOARDS), BINDINGS_PER_MEMBER - 1)
+        places = [*(f"board/{board}" for board in boards), f"own/{number}"]
+        team_count = (0, 3, 1, 0, 0)[number // quarter]
+        is_banned = number >= 3 * quarter and (number - 3 * quarter) % 100 == 0
+        remember(
+            index,
+            number,
+            Held(
+                bindings=tuple(("board_writer", place) for place in places),
+                teams=tuple(f"{(number + step) % TEAMS}" for step in range(team_count)),
+                bans={"board/0": None} if is_banned else {},
+            ),
+        )
+    for stranger in range(members, 2 * members):
+        remember(index, stranger, Held())
     return index
+
+
+def remember(index: BindingIndex, number: int, held: Held) -> None:
+    """Take into memory what a member holds, as their first call does."""
+    member = member_id(number)
+    index.insert(member, index.begin_reading(member), held)
+    index.release(member)
 
 
 def cases(members: int) -> dict[str, tuple[bool, list[Question]]]:

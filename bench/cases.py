@@ -51,9 +51,11 @@ CASES = (
     Case("leaderboards.submit_score", 64, "asgi"),
     Case("leaderboards.submit_score", 512, "asgi"),
     Case("leaderboards.get_rank", 64, "asgi"),
+    Case("identity.get_self", 64, "asgi"),
     Case("hall.ping", 64, "asgi"),
     Case("leaderboards.submit_score", 64, "websocket", wires.WEBSOCKET),
     Case("leaderboards.get_rank", 64, "websocket", wires.WEBSOCKET),
+    Case("identity.get_self", 64, "websocket", wires.WEBSOCKET),
     Case("hall.ping", 64, "websocket", wires.WEBSOCKET),
 )
 
@@ -226,6 +228,11 @@ def get_rank(_member: Member, board_id: str) -> list[Call]:
     return [({"board_id": board_id}, "")]
 
 
+def get_self(_member: Member, _board_id: str) -> list[Call]:
+    """Read one's own account: a read by id with a permission check."""
+    return [({}, "")]
+
+
 def ping(_member: Member, _board_id: str) -> list[Call]:
     """Ask for ``pong``."""
     return [({}, "")]
@@ -234,6 +241,7 @@ def ping(_member: Member, _board_id: str) -> list[Call]:
 CALLS: dict[str, Callable[[Member, str], list[Call]]] = {
     "leaderboards.submit_score": submit_score,
     "leaderboards.get_rank": get_rank,
+    "identity.get_self": get_self,
     "hall.ping": ping,
 }
 

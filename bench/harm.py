@@ -68,7 +68,7 @@ def kinds() -> list[Harm]:
     calls_per_s = FACTOR * SOURCE_RATE.calls * 1_000 / SOURCE_RATE.window_ms
     logins = open_session.limit
     logins_per_s = FACTOR * logins.calls * 1_000 / logins.window_ms
-    connections = FACTOR * HttpBounds().connections_per_source_max
+    connections = FACTOR * HttpBounds().listener.connections_per_source_max
     return [
         Harm("calls", 1.5, per_s=calls_per_s, sources=source),
         Harm("requests", 1.5, per_s=calls_per_s, sources=source),
