@@ -3,6 +3,12 @@
 # Overridable: PYTHON=python3.12 names the Python that makes .venv, ARGS goes to the program.
 ARGS ?=
 WORKERS ?= auto
+# Of the fuzzer: how many inputs, and which; the same SEED makes the same ones.
+INPUTS ?= 100000
+SEED ?=
+# Of the simulator: which run, or how many from there on, and of how many steps.
+SEEDS ?=
+STEPS ?=
 BIN := .venv/bin
 # All Python there is; a folder or script counts from the day it holds some.
 CODE := src tests $(wildcard bench) $(wildcard tools/*.py)
@@ -10,7 +16,7 @@ CODE := src tests $(wildcard bench) $(wildcard tools/*.py)
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check static format bench constraints clean
+.PHONY: help run test fuzz simulate check static format bench constraints clean
 
 help: ## Show these commands.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +26,13 @@ run: .venv/.run ## Serve a hall. ARGS='--help' shows what can be said.
 
 test: .venv/.dev ## Run all tests in parallel. ARGS='-k name' picks some.
 	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+fuzz: .venv/.dev ## Send strange bytes to all doors and readers. INPUTS=1000000 SEED=7.
+	$(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+simulate: .venv/.dev ## Simulate whole halls and power cuts. SEED=7 STEPS=50 plays one, SEEDS=1000 many.
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) \
+	  $(if $(SEEDS),--seeds $(SEEDS)) $(if $(STEPS),--steps $(STEPS)) $(ARGS)
 
 check: static ## Format, lint, types, floors and unit tests, in about a minute.
 	$(BIN)/pytest -n $(WORKERS) tests/unit $(ARGS)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import click
 
 from moothall.action.catalog import Catalog
+from moothall.app.admin import COMMANDS
 from moothall.app.main import serve
 from moothall.client.catalog import Catalog as HallCatalog
 from moothall.client.catalog import read_catalog
@@ -37,11 +38,18 @@ They may stand before or after the words of every command.
 """
 
 
+def _build_program() -> click.Group:
+    """Return all commands of the program itself."""
+    root = build_cli()
+    for command in (serve, *COMMANDS):
+        root.add_command(command)
+    return root
+
+
 def make_commands_page(catalog: Catalog) -> str:
     """Return the page for a hall with the rooms of ``catalog``."""
     hall = read_catalog(build_openapi(catalog.actions.values()))
-    root = build_cli()
-    root.add_command(serve)
+    root = _build_program()
     lines = [_HEAD, _parameters(global_options(is_shown=True))]
     for words, command in _walk(root.commands, hall):
         lines.append(_section(words, command))
@@ -51,8 +59,7 @@ def make_commands_page(catalog: Catalog) -> str:
 def list_commands(catalog: Catalog) -> list[str]:
     """Return the words of all commands, such as ``board create``."""
     hall = read_catalog(build_openapi(catalog.actions.values()))
-    root = build_cli()
-    root.add_command(serve)
+    root = _build_program()
     return [words for words, _ in _walk(root.commands, hall)]
 
 

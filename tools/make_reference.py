@@ -2,10 +2,10 @@
 
     .venv/bin/python tools/make_reference.py
 
-``docs/reference/actions.md``, ``commands.md`` and ``feeds.md`` are made whole; in ``errors.md`` and
-``settings.md`` only what stands between two marks is, and the text around it is for people to
-write. A test compares the pages with what this script would write, so a declaration cannot
-change behind their back.
+``docs/reference/actions.md``, ``commands.md`` and ``feeds.md`` are made whole; in ``errors.md``,
+``settings.md`` and ``writing-rooms.md`` only what stands between two marks is, and the text around
+it is for people to write. A test compares the pages with what this script would write, so a
+declaration cannot change behind their back.
 
 For whoever edits it: the pages are made from the same declarations as ``/openapi.json``, and
 from nothing else.
@@ -44,6 +44,7 @@ if str(ROOT) not in sys.path:  # when it is run as a script
     sys.path.insert(0, str(ROOT))
 
 from tools.command_reference import make_commands_page  # noqa: E402 - found by the lines above
+from tools.room_reference import make_parts  # noqa: E402 - the same
 
 REFERENCE = ROOT / "docs" / "reference"
 
@@ -77,12 +78,14 @@ def make_pages() -> dict[Path, str]:
     """Return the text that each page should have."""
     catalog = Catalog(find_rooms((), ()))
     errors, settings = REFERENCE / "errors.md", REFERENCE / "settings.md"
+    rooms = REFERENCE / "writing-rooms.md"
     parts = {"codes": _codes(), "framework": _errors(FRAMEWORK_ERRORS), "rooms": _rooms(catalog)}
     return {
         REFERENCE / "actions.md": _actions(catalog),
         REFERENCE / "commands.md": make_commands_page(catalog),
         REFERENCE / "feeds.md": _feeds(catalog),
         errors: _put(errors.read_text("utf-8"), parts),
+        rooms: _put(rooms.read_text("utf-8"), make_parts()),
         settings: _put(
             settings.read_text("utf-8"), {"settings": _settings(), "tables": _tables(catalog)}
         ),

@@ -7,17 +7,22 @@ import inspect
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
 import uvloop
 
 from moothall.action.call import Call, Reply
-from moothall.transports.http import HttpBounds, HttpDoor
+from moothall.action.connections import Connections
+from moothall.testing import ManualClock
+from moothall.transports.backend import Backend
+from moothall.transports.http import Documents, HttpBounds, HttpServer
 from moothall.transports.http.origins import read_origins
+from moothall.transports.listener import Endpoint, ListenerBounds
+from moothall.transports.ndjson import NdjsonBounds
 from moothall.transports.proxies import read_networks
 from moothall.transports.tls import ServerTls, ensure_certificate
 
@@ -101,6 +106,30 @@ async def echo(call: Call) -> Reply:
     return Reply("request-of-the-call", msgspec.json.encode(seen))
 
 
+Bounds = TypeVar("Bounds", HttpBounds, NdjsonBounds)
+
+
+def make_bounds(kind: type[Bounds], **values: Any) -> Bounds:
+    """Return bounds of a door by their names, those of its listener among them."""
+    names = {field.name for field in fields(ListenerBounds)}
+    listener = {name: values.pop(name) for name in names & set(values)}
+    return replace(kind(), listener=replace(kind().listener, **listener), **values)
+
+
+def make_backend(
+    answer: Callable[[Call], Awaitable[Reply]],
+    admit: Callable[[str], float] = lambda _source: 0.0,
+) -> Backend:
+    """Return a house that knows nothing but how to answer."""
+    clock = ManualClock()
+    return Backend(answer, Connections(clock), clock, str, lambda: REFUSAL_ID, admit)
+
+
+DOCUMENT_MAKERS = Documents(
+    openapi=lambda: OPENAPI, jwks=lambda: JWKS, describe=lambda: DESCRIPTION
+)
+
+
 @asynccontextmanager
 async def open_door(
     answer: Callable[[Call], Awaitable[Reply]] = echo,
@@ -109,23 +138,21 @@ async def open_door(
     host: str = "127.0.0.1",
     origins: Iterable[str] = (),
     trusted_proxies: Iterable[str] = (),
-    admit: Callable[[str], float] | None = None,
+    admit: Callable[[str], float] = lambda _source: 0.0,
     **bounds: int,
-) -> AsyncIterator[HttpDoor]:
-    door = HttpDoor(
-        answer,
-        openapi=lambda: OPENAPI,
-        jwks=lambda: JWKS,
-        describe=lambda: DESCRIPTION,
-        make_request_id=lambda: REFUSAL_ID,
-        host=host,
-        port=0,
-        context=context,
-        insecure=context is None,
-        admit=admit,
+) -> AsyncIterator[HttpServer]:
+    door = HttpServer(
+        make_backend(answer, admit),
+        Endpoint(
+            host=host,
+            port=0,
+            context=context,
+            insecure=context is None,
+            trusted_proxies=read_networks(trusted_proxies),
+        ),
+        DOCUMENT_MAKERS,
         origins=read_origins(origins),
-        trusted_proxies=read_networks(trusted_proxies),
-        bounds=HttpBounds(**bounds),
+        bounds=make_bounds(HttpBounds, **bounds),
     )
     await door.start()
     try:
@@ -135,7 +162,7 @@ async def open_door(
 
 
 @asynccontextmanager
-async def connect(door: HttpDoor, context: ssl.SSLContext | None = None) -> AsyncIterator[Wire]:
+async def connect(door: HttpServer, context: ssl.SSLContext | None = None) -> AsyncIterator[Wire]:
     reader, writer = await asyncio.open_connection("127.0.0.1", door.port, ssl=context)
     try:
         yield Wire(reader, writer)
@@ -159,7 +186,7 @@ def make_tls(folder: Path) -> BothEnds:
     return BothEnds(ServerTls(files).context, client)
 
 
-async def ask_both_ways(door: HttpDoor, tls: BothEnds, request: bytes) -> Answer:
+async def ask_both_ways(door: HttpServer, tls: BothEnds, request: bytes) -> Answer:
     """Ask whole and in pieces of seven bytes, over TLS, and return the one answer."""
     async with connect(door, tls.client) as whole, connect(door, tls.client) as pieces:
         at_once = await whole.ask(request)

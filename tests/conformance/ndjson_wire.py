@@ -7,7 +7,7 @@ import ssl
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,8 +20,10 @@ from moothall.core.names import near_matches
 from moothall.testing import ManualClock
 from moothall.transports.backend import Backend
 from moothall.transports.jsonrpc import ConversationBounds
-from moothall.transports.ndjson import NdjsonBounds, NdjsonDoor
+from moothall.transports.listener import Endpoint
+from moothall.transports.ndjson import NdjsonBounds, NdjsonServer
 from moothall.transports.tls import ServerTls, ensure_certificate
+from tests.conformance.http_wire import make_bounds
 
 ACTIONS = ["hall.ping", "hall.get_status", "hall.hold"]
 
@@ -46,10 +48,10 @@ class Pipeline:
 
 
 @dataclass
-class House:
+class Site:
     """A door that is open, and what stands behind it."""
 
-    door: NdjsonDoor
+    door: NdjsonServer
     pipeline: Pipeline
     connections: Connections
     clock: ManualClock
@@ -125,14 +127,14 @@ def certificate() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 
 @asynccontextmanager
-async def open_house(
+async def open_site(
     *,
     insecure: bool = False,
     queued_bytes_max: int = 1_048_576,
     conversation: ConversationBounds | None = None,
     answer: Callable[[Call], Awaitable[Reply]] | None = None,
     **bounds: int,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Site]:
     context, trusting = certificate()
     pipeline, clock = Pipeline(), ManualClock()
     connections = Connections(clock, ConnectionBounds(queued_bytes_max=queued_bytes_max))
@@ -143,18 +145,21 @@ async def open_house(
         cursor_of=lambda number: f"epoch.{number}",
         make_request_id=lambda: "request-of-the-door",
     )
-    door = NdjsonDoor(
+    door = NdjsonServer(
         backend,
-        host="127.0.0.1",
-        port=0,
-        context=None if insecure else context,
-        insecure=insecure,
-        bounds=NdjsonBounds(**{"linger_timeout_ms": 100, "write_timeout_ms": 2_000} | bounds),
-        conversation_bounds=conversation,
+        Endpoint(
+            host="127.0.0.1", port=0, context=None if insecure else context, insecure=insecure
+        ),
+        bounds=replace(
+            make_bounds(
+                NdjsonBounds, **{"linger_timeout_ms": 100, "write_timeout_ms": 2_000} | bounds
+            ),
+            conversation=conversation or ConversationBounds(),
+        ),
     )
     await door.start()
     try:
-        yield House(door, pipeline, connections, clock, None if insecure else trusting)
+        yield Site(door, pipeline, connections, clock, None if insecure else trusting)
     finally:
         pipeline.go_on.set()
         await door.stop()
@@ -162,9 +167,9 @@ async def open_house(
 
 
 @asynccontextmanager
-async def connect(house: House) -> AsyncIterator[Wire]:
+async def connect(site: Site) -> AsyncIterator[Wire]:
     reader, writer = await asyncio.open_connection(
-        "127.0.0.1", house.door.port, ssl=house.trusting, limit=8_000_000
+        "127.0.0.1", site.door.port, ssl=site.trusting, limit=8_000_000
     )
     try:
         yield Wire(reader, writer)

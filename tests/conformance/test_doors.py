@@ -27,7 +27,7 @@ RPC_CODES = {"unknown_action": -32601, INVALID: -32602}
 ADA = {"name": "ada", "password": PASSWORD}
 
 
-class House(NamedTuple):
+class Site(NamedTuple):
     """A hall that runs, and whose tokens there are."""
 
     place: Place
@@ -220,12 +220,12 @@ ROWS = {
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One hall for the whole table."""
     folder = tmp_path_factory.mktemp("doors")
     (folder / "moothall.toml").write_text("limits_scale = 1000.0\n")
     hall = RunningHall(folder / "hall", "--config", str(folder / "moothall.toml"))
-    yield House(place_of(hall), asyncio.run(furnish(hall)))
+    yield Site(place_of(hall), asyncio.run(furnish(hall)))
     hall.stop()
 
 
@@ -299,15 +299,13 @@ def check(row: Row, outcome: Outcome) -> None:
 @pytest.mark.requirement("R31")
 @pytest.mark.requirement("R32")
 @pytest.mark.parametrize("told", ROWS)
-async def test_the_same_call_gives_the_same_answer_through_each_door(
-    house: House, told: str
-) -> None:
+async def test_the_same_call_gives_the_same_answer_through_each_door(site: Site, told: str) -> None:
     row = ROWS[told]
     body = encode(row.request)
-    ask = Ask(row.action, body, house.tokens.get(row.who), row.key, row.deadline_ms)
+    ask = Ask(row.action, body, site.tokens.get(row.who), row.key, row.deadline_ms)
     sizes = [0, PIECE_SIZE_BYTES if len(body) < 2_000 else 70_000]
     ways = [(door, size) for door in DOORS_ASKED for size in sizes]
-    outcomes = [await DOORS_ASKED[door](house.place, ask, size) for door, size in ways]
+    outcomes = [await DOORS_ASKED[door](site.place, ask, size) for door, size in ways]
     for way, outcome in zip(ways, outcomes, strict=True):
         check(row, outcome)
         assert comparable(row, outcome) == comparable(row, outcomes[0]), way
@@ -315,10 +313,10 @@ async def test_the_same_call_gives_the_same_answer_through_each_door(
 
 @pytest.mark.requirement("R20")
 @pytest.mark.parametrize("door", DOORS_ASKED)
-async def test_hidden_and_absent_cannot_be_told_apart(house: House, door: str) -> None:
+async def test_hidden_and_absent_cannot_be_told_apart(site: Site, door: str) -> None:
     async def ask(board_id: str) -> dict[str, Any]:
         body = msgspec.json.encode({"board_id": board_id})
-        return (await DOORS_ASKED[door](house.place, Ask(GET, body, house.tokens["ada"]))).problem
+        return (await DOORS_ASKED[door](site.place, Ask(GET, body, site.tokens["ada"]))).problem
 
     hidden, absent = await ask("secret"), await ask("absent")
     assert hidden["name"] == DENIED
@@ -327,12 +325,12 @@ async def test_hidden_and_absent_cannot_be_told_apart(house: House, door: str) -
 
 @pytest.mark.requirement("R31")
 @pytest.mark.requirement("R34")
-async def test_a_key_is_one_key_at_all_doors(house: House) -> None:
+async def test_a_key_is_one_key_at_all_doors(site: Site) -> None:
     """Eight writes at once, by four ways: one deed, one answer."""
     body = msgspec.json.encode({**SCORE, "description": "once"})
-    ask = Ask(SUBMIT, body, house.tokens["ada"], key="one-deed")
+    ask = Ask(SUBMIT, body, site.tokens["ada"], key="one-deed")
     outcomes = await asyncio.gather(
-        *(way(house.place, ask, size) for way in DOORS_ASKED.values() for size in (0, 7))
+        *(way(site.place, ask, size) for way in DOORS_ASKED.values() for size in (0, 7))
     )
     assert len({outcome.result["entry_id"] for outcome in outcomes}) == 1
     assert all(outcome == outcomes[0] for outcome in outcomes)
@@ -349,45 +347,43 @@ async def test_a_key_is_one_key_at_all_doors(house: House) -> None:
     ],
 )
 async def test_what_needs_a_connection_is_refused_where_there_is_none(
-    house: House, action: str, request_body: dict[str, str]
+    site: Site, action: str, request_body: dict[str, str]
 ) -> None:
     if "token" in request_body:
-        request_body = {"token": house.tokens["ada"]}
-    ask = Ask(action, msgspec.json.encode(request_body), house.tokens["ada"])
-    refused = await ask_https(house.place, ask)
+        request_body = {"token": site.tokens["ada"]}
+    ask = Ask(action, msgspec.json.encode(request_body), site.tokens["ada"])
+    refused = await ask_https(site.place, ask)
     assert (refused.name, refused.problem["code"]) == ("connection_needed", "failed_precondition")
     for door in ("websocket", "ndjson"):
-        assert (await DOORS_ASKED[door](house.place, ask)).name != "connection_needed", door
+        assert (await DOORS_ASKED[door](site.place, ask)).name != "connection_needed", door
 
 
 @pytest.mark.requirement("R32")
 @pytest.mark.parametrize("size_bytes", [1_048_577, 4_000_000])
-async def test_what_is_too_large_is_refused_before_it_is_read(
-    house: House, size_bytes: int
-) -> None:
+async def test_what_is_too_large_is_refused_before_it_is_read(site: Site, size_bytes: int) -> None:
     body = msgspec.json.encode({**SCORE, "description": "x" * size_bytes})
-    ask = Ask(SUBMIT, body, house.tokens["ada"])
-    outcome = await ask_https(house.place, ask)
+    ask = Ask(SUBMIT, body, site.tokens["ada"])
+    outcome = await ask_https(site.place, ask)
     assert (outcome.name, outcome.problem["details"]["size_bytes_max"]) == (INVALID, 1_048_576)
-    async with speak_lines(house.place) as line:
+    async with speak_lines(site.place) as line:
         await line.send(encode_request(1, ask))
         refusal = await line.read()
         assert (refusal["id"], refusal["error"]["code"]) == (None, -32600)
         assert refusal["error"]["data"]["details"]["size_bytes_max"] == 1_048_576
         assert await read_rest(line) == ["protocol_error"]
-    async with speak_socket(house.place) as socket:
+    async with speak_socket(site.place) as socket:
         await socket.send(encode_request(1, ask))
         assert await read_rest(socket) == ["protocol_error"]
         assert socket.close_code == 1009
 
 
 @pytest.mark.requirement("R32")
-async def test_what_is_not_utf_8_is_refused(house: House) -> None:
+async def test_what_is_not_utf_8_is_refused(site: Site) -> None:
     """RFC 6455, section 8.1, wants a WebSocket closed for it; elsewhere it is a bad call."""
-    ask = Ask(GET, b'{"board_id":"\xff"}', house.tokens["ada"])
+    ask = Ask(GET, b'{"board_id":"\xff"}', site.tokens["ada"])
     for door in ("https", "ndjson"):
-        assert (await DOORS_ASKED[door](house.place, ask)).name == INVALID
-    async with speak_socket(house.place) as socket:
+        assert (await DOORS_ASKED[door](site.place, ask)).name == INVALID
+    async with speak_socket(site.place) as socket:
         await socket.send(encode_request(1, ask))
         assert await read_rest(socket) == ["protocol_error"]
         assert socket.close_code == 1007

@@ -16,8 +16,9 @@ import pytest
 from moothall.action.call import Call, Reply
 from moothall.core.errors import RateLimitedError
 from moothall.testing import OpenHall, Visitor, open_test_hall
-from moothall.transports.http import HttpBounds, HttpDoor
-from moothall.transports.http.files import FileDoor, RangeNotSatisfiableError, read_range
+from moothall.transports.http import HttpBounds, HttpServer
+from moothall.transports.http.files import RangeNotSatisfiableError, _Body, read_range
+from moothall.transports.listener import Endpoint
 from moothall.transports.tls import ServerTls, ensure_certificate
 from tests.conformance.doors_wire import (
     SPEAKERS,
@@ -29,7 +30,15 @@ from tests.conformance.doors_wire import (
     open_place,
     trust,
 )
-from tests.conformance.http_wire import JWKS, OPENAPI, Answer, Wire, connect, until
+from tests.conformance.http_wire import (
+    DOCUMENT_MAKERS,
+    Answer,
+    Wire,
+    connect,
+    make_backend,
+    make_bounds,
+    until,
+)
 
 CHUNK = 262_144
 MEBIBYTE = 1_048_576
@@ -211,7 +220,10 @@ async def test_one_range(place: Place, ann: Visitor, asked: str, start: int, end
     assert got.headers["content-range"] == f"bytes {start}-{end - 1}/300100"
 
 
-@pytest.mark.parametrize("asked", ["bytes=0-1,3-4", "bytes=5-2", "bytes=-", "lines=1-2", "bytes=a"])
+@pytest.mark.parametrize(
+    "asked",
+    ["bytes=0-1,3-4", "bytes=5-2", "bytes=-", "bytes= -", "bytes=\t- ", "lines=1-2", "bytes=a"],
+)
 def test_what_is_no_single_range_gives_the_whole(asked: str) -> None:
     assert read_range(asked, 10) is None
 
@@ -344,23 +356,30 @@ async def test_upload_that_was_cut_off_goes_on_elsewhere(
     assert (await fetch(place, ann, sha256)).body == data
 
 
+@pytest.mark.requirement("R57")
+@pytest.mark.parametrize("first", [1, CHUNK - 100, CHUNK])
+async def test_whole_chunk_waits_for_no_more_than_the_byte_behind_it(first: int) -> None:
+    pieces = [first, CHUNK + 1 - first]
+
+    async def receive() -> dict[str, Any]:
+        assert pieces, "the client sends no more for now"
+        return {"type": "http.request", "body": bytes(pieces.pop(0)), "more_body": True}
+
+    body = _Body(receive, HttpBounds(), 2 * CHUNK)
+    assert await body.read() == (bytes(CHUNK), False)
+
+
 @asynccontextmanager
 async def open_bounded(
     hall: OpenHall, answer: Callable[[Call], Awaitable[Reply]] | None = None, **bounds: int
-) -> AsyncIterator[HttpDoor]:
+) -> AsyncIterator[HttpServer]:
     """Open the door of a hall with bounds of a test."""
-    door = HttpDoor(
-        answer or hall.hall.pipeline.answer,
-        openapi=lambda: OPENAPI,
-        jwks=lambda: JWKS,
-        describe=lambda: b"{}",
-        make_request_id=lambda: "of the door",
-        host="127.0.0.1",
-        port=0,
-        context=None,
-        insecure=True,
-        files=FileDoor(16 * MEBIBYTE),
-        bounds=HttpBounds(**bounds),
+    door = HttpServer(
+        make_backend(answer or hall.hall.pipeline.answer),
+        Endpoint(host="127.0.0.1", port=0, context=None, insecure=True),
+        DOCUMENT_MAKERS,
+        file_size_bytes_max=16 * MEBIBYTE,
+        bounds=make_bounds(HttpBounds, **bounds),
     )
     await door.start()
     try:
@@ -456,16 +475,10 @@ async def test_file_that_goes_while_it_is_read_breaks_the_connection_off(
 
 
 async def test_hall_without_files_has_none(hall: OpenHall, ann: Visitor) -> None:
-    door = HttpDoor(
-        hall.hall.pipeline.answer,
-        openapi=lambda: OPENAPI,
-        jwks=lambda: JWKS,
-        describe=lambda: b"{}",
-        make_request_id=lambda: "of the door",
-        host="127.0.0.1",
-        port=0,
-        context=None,
-        insecure=True,
+    door = HttpServer(
+        make_backend(hall.hall.pipeline.answer),
+        Endpoint(host="127.0.0.1", port=0, context=None, insecure=True),
+        DOCUMENT_MAKERS,
     )
     await door.start()
     async with connect(door) as wire:

@@ -5,7 +5,6 @@ has the calls, the feeds, the bounds and the end that they have.
 """
 
 import asyncio
-import datetime as dt
 import ssl
 import struct
 from collections.abc import AsyncIterator
@@ -30,8 +29,8 @@ from moothall.transports.jsonrpc import (
     ConversationBounds,
     frame_too_large,
 )
-from moothall.transports.listener import Listener
-from moothall.transports.tls import ServerTls, ensure_certificate
+from moothall.transports.listener import Endpoint, Listener
+from moothall.transports.tls import ServerTls
 from tests.conformance.doors_wire import (
     WAIT_S,
     Ask,
@@ -47,7 +46,6 @@ from tests.conformance.doors_wire import (
     read_rest,
     send_bytes,
     speak_lines,
-    trust,
 )
 
 pytestmark = [pytest.mark.requirement("R31"), pytest.mark.requirement("R40")]
@@ -130,10 +128,12 @@ class LengthDoor:
         self.open: set[LengthConnection] = set()
         self._listener = Listener(
             lambda seat: LengthConnection(self, seat),
-            host=settings.host,
-            port=0,
-            context=None if tls is None else tls.context,
-            insecure=tls is None,
+            Endpoint(
+                host=settings.host,
+                port=0,
+                context=None if tls is None else tls.context,
+                insecure=tls is None,
+            ),
         )
 
     @property
@@ -185,7 +185,7 @@ class LengthSpeaker:
             raise EndedError from None
 
 
-class House(NamedTuple):
+class Site(NamedTuple):
     hall: OpenHall
     place: Place
     doors: OpenDoors
@@ -193,27 +193,21 @@ class House(NamedTuple):
     boss: Visitor
 
 
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ServerTls, ssl.SSLContext]:
-    files = ensure_certificate(tmp_path_factory.mktemp("tls"), [], dt.datetime.now(dt.UTC))
-    return ServerTls(files), trust(files.certificate)
-
-
 @pytest.fixture
-async def house(tmp_path: Path, tls: tuple[ServerTls, ssl.SSLContext]) -> AsyncIterator[House]:
+async def site(tmp_path: Path, tls: tuple[ServerTls, ssl.SSLContext]) -> AsyncIterator[Site]:
     async with open_test_hall(tmp_path) as hall:
         boss = await hall.administrator("boss")
         await hall.call("leaderboards.create_board", BOARD, as_=boss)
         async with open_place(hall, tls, (*DOORS, LengthDoor)) as (place, doors):
             assert [url.partition(":")[0] for url in doors.urls] == ["https", "ndjson", "length"]
             port = int(doors.urls[2].rpartition(":")[2])
-            yield House(hall, place, doors, port, boss)
+            yield Site(hall, place, doors, port, boss)
         assert len(hall.hall.house.use(Connections)) == 0
 
 
 @asynccontextmanager
-async def speak(house: House) -> AsyncIterator[LengthSpeaker]:
-    async with dial(house.port, house.place.trusting) as (reader, writer):
+async def speak(site: Site) -> AsyncIterator[LengthSpeaker]:
+    async with dial(site.port, site.place.trusting) as (reader, writer):
         yield LengthSpeaker(reader, writer)
 
 
@@ -221,8 +215,8 @@ async def speak(house: House) -> AsyncIterator[LengthSpeaker]:
 
 
 @pytest.mark.parametrize("piece_size_bytes", [0, 7])
-async def test_a_fourth_door_answers_as_the_others_do(house: House, piece_size_bytes: int) -> None:
-    token = house.boss.token
+async def test_a_fourth_door_answers_as_the_others_do(site: Site, piece_size_bytes: int) -> None:
+    token = site.boss.token
     asks = [
         Ask("hall.pin"),
         Ask("hall.ping", b"[]"),
@@ -236,31 +230,31 @@ async def test_a_fourth_door_answers_as_the_others_do(house: House, piece_size_b
         Ask("leaderboards.submit_score", b'{"board_id":"kart","score":"x"}', token),
     ]
     for ask in asks:
-        async with speak(house) as speaker:
+        async with speak(site) as speaker:
             told = await ask_speaker(speaker, ask, piece_size_bytes)
-        assert told == await ask_https(house.place, ask), ask
+        assert told == await ask_https(site.place, ask), ask
 
 
 @pytest.mark.requirement("R33")
-async def test_a_fourth_door_serves_feeds(house: House) -> None:
+async def test_a_fourth_door_serves_feeds(site: Site) -> None:
     score = {"board_id": "kart", "score": 1.0}
     feed = "board/kart/moderation"
-    async with speak(house) as mine, speak_lines(house.place) as other:
+    async with speak(site) as mine, speak_lines(site.place) as other:
         for speaker in (mine, other):
-            await call(speaker, "identity.authenticate", token=house.boss.token)
+            await call(speaker, "identity.authenticate", token=site.boss.token)
             await call(speaker, "feeds.subscribe", feed=feed)
-        page = await house.hall.call("hall.list_connections", as_=house.boss)
+        page = await site.hall.call("hall.list_connections", as_=site.boss)
         assert {seen.door: seen.feeds for seen in page.connections} == {
             "length": [feed],
             "ndjson": [feed],
         }
         for _ in range(10):
-            await house.hall.call("leaderboards.submit_score", score, as_=house.boss)
+            await site.hall.call("leaderboards.submit_score", score, as_=site.boss)
         events = [await mine.read() for _ in range(10)]
         assert events == [await other.read() for _ in range(10)]
         cursor = events[4]["params"]["cursor"]
-    async with speak(house) as again:
-        await call(again, "identity.authenticate", token=house.boss.token)
+    async with speak(site) as again:
+        await call(again, "identity.authenticate", token=site.boss.token)
         subscribe = msgspec.json.encode({"feed": feed, "after": cursor})
         await again.send(encode_request(1, Ask("feeds.subscribe", subscribe)))
         told = [await again.read() for _ in range(6)]
@@ -268,8 +262,8 @@ async def test_a_fourth_door_serves_feeds(house: House) -> None:
 
 
 @pytest.mark.requirement("R32")
-async def test_a_fourth_door_has_the_bounds_of_the_others(house: House) -> None:
-    async with speak(house) as speaker:
+async def test_a_fourth_door_has_the_bounds_of_the_others(site: Site) -> None:
+    async with speak(site) as speaker:
         await speaker.send(b"[]")
         assert (await speaker.read())["error"]["code"] == -32600
         speaker.writer.write(struct.pack("!I", MEBIBYTE + 1))
@@ -280,25 +274,25 @@ async def test_a_fourth_door_has_the_bounds_of_the_others(house: House) -> None:
 
 @pytest.mark.requirement("R5")
 @pytest.mark.requirement("R13")
-async def test_a_fourth_door_is_told_what_ends_its_connections(house: House) -> None:
-    ada = await house.hall.member("ada")
-    async with speak(house) as signed, speak(house) as stranger:
+async def test_a_fourth_door_is_told_what_ends_its_connections(site: Site) -> None:
+    ada = await site.hall.member("ada")
+    async with speak(site) as signed, speak(site) as stranger:
         await call(signed, "identity.authenticate", token=ada.token)
         await stranger.send(encode_request(1, Ask("hall.ping")))
         await read_reply(stranger)
-        await house.hall.call("identity.close_session", as_=ada)
+        await site.hall.call("identity.close_session", as_=ada)
         assert await read_rest(signed) == ["session_ended"]
-        house.hall.clock.advance(MINUTE_MS)
-        house.hall.look_after_connections()
+        site.hall.clock.advance(MINUTE_MS)
+        site.hall.look_after_connections()
         assert await read_rest(stranger) == ["silent"]
 
 
 @pytest.mark.requirement("R42")
-async def test_a_fourth_door_tells_clients_when_the_hall_stops(house: House) -> None:
-    async with speak(house) as one, speak(house) as two:
-        await call(one, "identity.authenticate", token=house.boss.token)
+async def test_a_fourth_door_tells_clients_when_the_hall_stops(site: Site) -> None:
+    async with speak(site) as one, speak(site) as two:
+        await call(one, "identity.authenticate", token=site.boss.token)
         await call(two, "hall.ping")
-        closing = asyncio.create_task(house.doors.close())
+        closing = asyncio.create_task(site.doors.close())
         assert await read_rest(one) == ["shutdown"]
         assert await read_rest(two) == ["shutdown"]
         async with asyncio.timeout(WAIT_S):

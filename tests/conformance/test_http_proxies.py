@@ -7,12 +7,15 @@ import pytest
 
 from moothall.action.call import Call, Reply
 from moothall.core.errors import ConfigurationError
-from moothall.transports.http import HttpDoor
+from moothall.transports.http import HttpServer
+from moothall.transports.listener import Endpoint
 from tests.conformance.http_wire import (
+    DOCUMENT_MAKERS,
     ask_both_ways,
     connect,
     echo,
     get,
+    make_backend,
     make_tls,
     on_both_loops,
     open_door,
@@ -130,16 +133,10 @@ async def test_plain_text_for_proxies_is_for_nobody_else(host: str) -> None:
 
 
 async def test_plain_text_beyond_loopback_without_proxies_is_refused() -> None:
-    door = HttpDoor(
-        echo,
-        openapi=bytes,
-        jwks=bytes,
-        describe=bytes,
-        make_request_id=str,
-        host=ANYWHERE,
-        port=0,
-        context=None,
-        insecure=True,
+    door = HttpServer(
+        make_backend(echo),
+        Endpoint(host=ANYWHERE, port=0, context=None, insecure=True),
+        DOCUMENT_MAKERS,
     )
     with pytest.raises(ConfigurationError, match="trusted_proxies"):
         await door.start()

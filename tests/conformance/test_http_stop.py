@@ -9,10 +9,13 @@ import pytest
 
 from moothall.action.call import Call, Reply
 from moothall.core.errors import ConfigurationError
-from moothall.transports.http import HttpDoor
+from moothall.transports.http import HttpServer
+from moothall.transports.listener import Endpoint
 from tests.conformance.http_wire import (
+    DOCUMENT_MAKERS,
     connect,
     get,
+    make_backend,
     make_tls,
     on_both_loops,
     open_door,
@@ -82,17 +85,11 @@ async def test_a_call_goes_on_when_its_client_leaves() -> None:
         await stopping
 
 
-def door_at(host: str, port: int = 0, *, insecure: bool = True) -> HttpDoor:
-    return HttpDoor(
-        Slow().answer,
-        openapi=bytes,
-        jwks=bytes,
-        describe=bytes,
-        make_request_id=str,
-        host=host,
-        port=port,
-        context=None,
-        insecure=insecure,
+def door_at(host: str, port: int = 0, *, insecure: bool = True) -> HttpServer:
+    return HttpServer(
+        make_backend(Slow().answer),
+        Endpoint(host=host, port=port, context=None, insecure=insecure),
+        DOCUMENT_MAKERS,
     )
 
 

@@ -1,7 +1,6 @@
 """What JSON-RPC adds to a call, alike at both doors that speak it, on a hall with all its rooms."""
 
 import asyncio
-import datetime as dt
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from moothall.core.units import MINUTE_MS
 from moothall.ports.hasher import PasswordHasher
 from moothall.testing import OpenHall, open_test_hall
 from moothall.testing.hall import PASSWORD, CheapHasher
-from moothall.transports.tls import ServerTls, ensure_certificate
+from moothall.transports.tls import ServerTls
 from tests.conformance.doors_wire import (
     DOORS_ASKED,
     SPEAKERS,
@@ -26,7 +25,6 @@ from tests.conformance.doors_wire import (
     open_place,
     read_reply,
     read_rest,
-    trust,
 )
 
 pytestmark = [
@@ -39,23 +37,17 @@ BOARD = {"board_id": "kart", "name": "Kart", "direction": "descending", "default
 PING = Ask("hall.ping")
 
 
-class House(NamedTuple):
+class Site(NamedTuple):
     """A hall of this very process, with its doors open."""
 
     hall: OpenHall
     place: Place
 
 
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ServerTls, ssl.SSLContext]:
-    files = ensure_certificate(tmp_path_factory.mktemp("tls"), [], dt.datetime.now(dt.UTC))
-    return ServerTls(files), trust(files.certificate)
-
-
 @pytest.fixture
-async def house(tmp_path: Path, tls: tuple[ServerTls, ssl.SSLContext]) -> AsyncIterator[House]:
+async def site(tmp_path: Path, tls: tuple[ServerTls, ssl.SSLContext]) -> AsyncIterator[Site]:
     async with open_test_hall(tmp_path) as hall, open_place(hall, tls) as (place, _):
-        yield House(hall, place)
+        yield Site(hall, place)
 
 
 def message(*, without: str = "", more: bytes = b"", asked_id: Any = 1) -> bytes:
@@ -92,11 +84,9 @@ REFUSED: dict[str, tuple[bytes, int, Any, str]] = {
 }
 
 
-async def test_what_is_no_request_is_refused_and_the_next_one_taken(
-    house: House, door: str
-) -> None:
+async def test_what_is_no_request_is_refused_and_the_next_one_taken(site: Site, door: str) -> None:
     for told, (sent, code, asked_id, field) in REFUSED.items():
-        async with SPEAKERS[door](house.place) as speaker:
+        async with SPEAKERS[door](site.place) as speaker:
             await speaker.send(sent)
             await speaker.send(message(asked_id="next"))
             refusal, reply = await speaker.read(), await speaker.read()
@@ -118,9 +108,9 @@ TWICE = {
 }
 
 
-async def test_an_envelope_that_says_something_twice_is_refused(house: House, door: str) -> None:
+async def test_an_envelope_that_says_something_twice_is_refused(site: Site, door: str) -> None:
     for told, sent in TWICE.items():
-        async with SPEAKERS[door](house.place) as speaker:
+        async with SPEAKERS[door](site.place) as speaker:
             await speaker.send(sent)
             refusal = await speaker.read()
         assert refusal["error"]["code"] == FORM, told
@@ -141,8 +131,8 @@ IDS: list[Any] = [
 ]
 
 
-async def test_ids_come_back_as_they_were(house: House, door: str) -> None:
-    async with SPEAKERS[door](house.place) as speaker:
+async def test_ids_come_back_as_they_were(site: Site, door: str) -> None:
+    async with SPEAKERS[door](site.place) as speaker:
         for asked_id in IDS:
             await speaker.send(message(asked_id=asked_id))
             told = await speaker.read()
@@ -156,10 +146,10 @@ async def test_ids_come_back_as_they_were(house: House, door: str) -> None:
             assert set(told) == {"jsonrpc", "id", "error"}
 
 
-async def test_families_of_failure_have_their_codes(house: House, door: str) -> None:
-    ada = await house.hall.member("ada")
-    boss = await house.hall.administrator()
-    await house.hall.call("leaderboards.create_board", BOARD, as_=boss)
+async def test_families_of_failure_have_their_codes(site: Site, door: str) -> None:
+    ada = await site.hall.member("ada")
+    boss = await site.hall.administrator()
+    await site.hall.call("leaderboards.create_board", BOARD, as_=boss)
     codes = {
         Ask("hall.pin"): -32601,
         Ask("hall.ping", b'{"x":1}'): -32602,
@@ -169,7 +159,7 @@ async def test_families_of_failure_have_their_codes(house: House, door: str) -> 
         Ask("feeds.subscribe", b'{"feed":"board/kart","after":"x.1"}', ada.token): -32000,
     }
     for ask, code in codes.items():
-        assert (await DOORS_ASKED[door](house.place, ask)).rpc_code == code, ask
+        assert (await DOORS_ASKED[door](site.place, ask)).rpc_code == code, ask
 
 
 class HeldHasher(CheapHasher):
@@ -183,11 +173,11 @@ class HeldHasher(CheapHasher):
         return await super().hash(password)
 
 
-async def test_replies_come_as_calls_end(house: House, door: str) -> None:
+async def test_replies_come_as_calls_end(site: Site, door: str) -> None:
     hasher = HeldHasher()
-    cast("dict[type, object]", house.hall.hall.house.ports)[PasswordHasher] = hasher
+    cast("dict[type, object]", site.hall.hall.house.ports)[PasswordHasher] = hasher
     register = Ask("identity.register", msgspec.json.encode({"name": "ada", "password": PASSWORD}))
-    async with SPEAKERS[door](house.place) as speaker:
+    async with SPEAKERS[door](site.place) as speaker:
         await speaker.send(encode_request("slow", register))
         for number in range(3):
             await speaker.send(message(asked_id=number))
@@ -197,19 +187,19 @@ async def test_replies_come_as_calls_end(house: House, door: str) -> None:
         assert (told["id"], told["result"]["name"]) == ("slow", "ada")
 
 
-async def test_one_id_twice_gets_two_answers(house: House, door: str) -> None:
-    async with SPEAKERS[door](house.place) as speaker:
+async def test_one_id_twice_gets_two_answers(site: Site, door: str) -> None:
+    async with SPEAKERS[door](site.place) as speaker:
         await speaker.send(message() + (b"\n" + message() if door == "ndjson" else b""))
         if door == "websocket":
             await speaker.send(message())
         assert [(await speaker.read())["id"] for _ in range(2)] == [1, 1]
 
 
-async def test_events_are_never_taken_for_replies(house: House, door: str) -> None:
-    boss = await house.hall.administrator()
-    await house.hall.call("leaderboards.create_board", BOARD, as_=boss)
+async def test_events_are_never_taken_for_replies(site: Site, door: str) -> None:
+    boss = await site.hall.administrator()
+    await site.hall.call("leaderboards.create_board", BOARD, as_=boss)
     score = {"board_id": "kart", "score": 1.0}
-    async with SPEAKERS[door](house.place) as speaker:
+    async with SPEAKERS[door](site.place) as speaker:
         await call(speaker, "identity.authenticate", token=boss.token)
         await call(speaker, "feeds.subscribe", feed="board/kart/moderation")
         submit = Ask("leaderboards.submit_score", msgspec.json.encode(score))
@@ -227,34 +217,32 @@ async def test_events_are_never_taken_for_replies(house: House, door: str) -> No
         assert all(set(told["params"]) == members for told in events)
 
 
-async def test_bad_frames_are_answered_until_there_are_too_many(house: House, door: str) -> None:
-    async with SPEAKERS[door](house.place) as speaker:
+async def test_bad_frames_are_answered_until_there_are_too_many(site: Site, door: str) -> None:
+    async with SPEAKERS[door](site.place) as speaker:
         for _ in range(16):
             await speaker.send(b"{")
         for _ in range(16):
             assert (await speaker.read())["error"]["code"] == PARSE
         assert await read_rest(speaker) == ["protocol_error"]
-    async with SPEAKERS[door](house.place) as other:
+    async with SPEAKERS[door](site.place) as other:
         await other.send(message())
         assert (await read_reply(other))["id"] == 1
 
 
 @pytest.mark.requirement("R5")
-async def test_an_expired_token_is_refused_alike_and_may_be_renewed(
-    house: House, door: str
-) -> None:
-    ada = await house.hall.member("ada")
+async def test_an_expired_token_is_refused_alike_and_may_be_renewed(site: Site, door: str) -> None:
+    ada = await site.hall.member("ada")
     ask = Ask("identity.get_self", token=ada.token)
-    async with SPEAKERS[door](house.place) as speaker:
+    async with SPEAKERS[door](site.place) as speaker:
         await call(speaker, "identity.authenticate", token=ada.token)
         assert (await call(speaker, "identity.get_self"))["name"] == "ada"
-        house.hall.clock.advance(6 * MINUTE_MS)
+        site.hall.clock.advance(6 * MINUTE_MS)
         await speaker.send(encode_request(1, ask._replace(token=None)))
         told = (await read_reply(speaker))["error"]["data"]
-        expected = (await ask_https(house.place, ask)).problem
+        expected = (await ask_https(site.place, ask)).problem
         assert expected["name"] == "unauthenticated"
         assert {**told, "request_id": ""} == {**expected, "request_id": ""}
-        assert (await DOORS_ASKED[door](house.place, ask)).problem == expected
-        again = await house.hall.sign_in("ada")
+        assert (await DOORS_ASKED[door](site.place, ask)).problem == expected
+        again = await site.hall.sign_in("ada")
         await call(speaker, "identity.authenticate", token=again.token)
         assert (await call(speaker, "identity.get_self"))["name"] == "ada"

@@ -12,7 +12,7 @@ import pytest
 
 from moothall.action.connections import ConnectionBounds
 from moothall.transports.admission import Seat
-from moothall.transports.listener import UNREACHABLE_TIMEOUT_MS, Listener, ListenerBounds
+from moothall.transports.listener import UNREACHABLE_TIMEOUT_MS, Endpoint, Listener, ListenerBounds
 from tests.conformance.http_wire import BothEnds, make_tls, on_both_loops, until
 
 CROWD = 100
@@ -39,7 +39,7 @@ class Open(asyncio.Protocol):
         self._seat.release()
 
 
-class House:
+class Site:
     """A listener of its own, and who was served by it, in that order."""
 
     def __init__(self, tls: BothEnds | None, handshakes_per_second_max: int) -> None:
@@ -48,10 +48,12 @@ class House:
         self._tls = tls
         self.listener = Listener(
             lambda seat: Open(seat, self.served),
-            host="0.0.0.0" if tls else CROWD_SOURCE,  # noqa: S104 - both sources reach it
-            port=0,
-            context=tls.server if tls else None,
-            insecure=tls is None,
+            Endpoint(
+                host="0.0.0.0" if tls else CROWD_SOURCE,  # noqa: S104 - both sources reach it
+                port=0,
+                context=tls.server if tls else None,
+                insecure=tls is None,
+            ),
             bounds=ListenerBounds(handshakes_per_second_max=handshakes_per_second_max),
         )
 
@@ -92,13 +94,13 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(tls: BothEnds | None, pace: int) -> AsyncIterator[House]:
-    house = House(tls, pace)
-    await house.listener.start()
+async def open_site(tls: BothEnds | None, pace: int) -> AsyncIterator[Site]:
+    site = Site(tls, pace)
+    await site.listener.start()
     try:
-        yield house
+        yield site
     finally:
-        await house.end()
+        await site.end()
 
 
 def longest_run(sources: Iterable[str]) -> int:
@@ -117,7 +119,8 @@ async def test_a_client_whose_machine_is_gone_is_noticed() -> None:
             is_made.set()
 
     listener = Listener(
-        lambda _seat: Protocol(), host="127.0.0.1", port=0, context=None, insecure=True
+        lambda _seat: Protocol(),
+        Endpoint(host="127.0.0.1", port=0, context=None, insecure=True),
     )
     await listener.start()
     _, writer = await asyncio.open_connection("127.0.0.1", listener.port)
@@ -138,60 +141,60 @@ async def test_a_client_whose_machine_is_gone_is_noticed() -> None:
 @on_both_loops
 async def test_a_crowd_of_handshakes_does_not_delay_another_source(tmp_path: Path) -> None:
     """A hundred that came before would take two seconds; another source waits for one turn."""
-    async with open_house(make_tls(tmp_path), 50) as house:
-        house.come(CROWD)
-        await until(lambda: house.listener.connections == CROWD)
-        served_before = len(house.served)
-        house.come(1, OTHER_SOURCE)
-        await until(lambda: OTHER_SOURCE in house.sources)
-        assert house.sources.index(OTHER_SOURCE) - served_before <= 10
-        assert house.listener.connections == CROWD + 1
-        assert len(house.served) < CROWD // 2, "it was the pace that let the other pass"
+    async with open_site(make_tls(tmp_path), 50) as site:
+        site.come(CROWD)
+        await until(lambda: site.listener.connections == CROWD)
+        served_before = len(site.served)
+        site.come(1, OTHER_SOURCE)
+        await until(lambda: OTHER_SOURCE in site.sources)
+        assert site.sources.index(OTHER_SOURCE) - served_before <= 10
+        assert site.listener.connections == CROWD + 1
+        assert len(site.served) < CROWD // 2, "it was the pace that let the other pass"
 
 
 @pytest.mark.requirement("R13")
 @on_both_loops
 async def test_sources_take_turns_and_everybody_is_served(tmp_path: Path) -> None:
-    async with open_house(make_tls(tmp_path), 100) as house:
-        house.come(20)
-        await until(lambda: house.listener.connections == 20)
-        house.come(5, OTHER_SOURCE)
-        await until(lambda: len(house.served) == 25)
-        first = house.sources.index(OTHER_SOURCE)
-        last = 24 - house.sources[::-1].index(OTHER_SOURCE)
+    async with open_site(make_tls(tmp_path), 100) as site:
+        site.come(20)
+        await until(lambda: site.listener.connections == 20)
+        site.come(5, OTHER_SOURCE)
+        await until(lambda: len(site.served) == 25)
+        first = site.sources.index(OTHER_SOURCE)
+        last = 24 - site.sources[::-1].index(OTHER_SOURCE)
         # A handshake may overtake another of its kind, so a run is a little longer than a turn.
-        assert longest_run(house.sources[first : last + 1]) <= 3
+        assert longest_run(site.sources[first : last + 1]) <= 3
 
 
 @pytest.mark.requirement("R13")
 @on_both_loops
 async def test_who_leaves_while_it_waits_gives_its_seat_back(tmp_path: Path) -> None:
-    async with open_house(make_tls(tmp_path), 100) as house:
-        crowd = [socket.create_connection((CROWD_SOURCE, house.listener.port)) for _ in range(20)]
-        await until(lambda: house.listener.connections == 20)
+    async with open_site(make_tls(tmp_path), 100) as site:
+        crowd = [socket.create_connection((CROWD_SOURCE, site.listener.port)) for _ in range(20)]
+        await until(lambda: site.listener.connections == 20)
         for one in crowd:
             one.close()
-        await until(lambda: house.listener.connections == 0)
-        assert house.served == []
-        house.come(1)
-        await until(lambda: len(house.served) == 1)
+        await until(lambda: site.listener.connections == 0)
+        assert site.served == []
+        site.come(1)
+        await until(lambda: len(site.served) == 1)
 
 
 @pytest.mark.requirement("R13")
 @on_both_loops
 async def test_the_end_of_listening_waits_for_nobody_who_waits(tmp_path: Path) -> None:
     """One a second: all of them would take a minute and a half."""
-    async with open_house(make_tls(tmp_path), 1) as house:
-        house.come(CROWD)
-        await until(lambda: house.listener.connections == CROWD and bool(house.served))
-        await house.listener.close_listeners()
-        await until(lambda: house.listener.connections <= len(house.served))
-        assert len(house.served) < 10
+    async with open_site(make_tls(tmp_path), 1) as site:
+        site.come(CROWD)
+        await until(lambda: site.listener.connections == CROWD and bool(site.served))
+        await site.listener.close_listeners()
+        await until(lambda: site.listener.connections <= len(site.served))
+        assert len(site.served) < 10
 
 
 @pytest.mark.requirement("R13")
 @on_both_loops
 async def test_the_pace_of_handshakes_does_not_hold_up_plain_text() -> None:
-    async with open_house(None, 1) as house:
-        house.come(CROWD)
-        await until(lambda: len(house.served) == CROWD)
+    async with open_site(None, 1) as site:
+        site.come(CROWD)
+        await until(lambda: len(site.served) == CROWD)

@@ -7,41 +7,41 @@ import pytest
 from moothall.action.push import Push
 from moothall.transports.jsonrpc import ConversationBounds
 from tests.conformance.http_wire import on_both_loops, until
-from tests.conformance.ndjson_wire import call, connect, open_house
+from tests.conformance.ndjson_wire import call, connect, open_site
 
 
 @on_both_loops
 @pytest.mark.requirement("R30")
 @pytest.mark.requirement("R31")
 async def test_call_is_answered_over_tls() -> None:
-    async with open_house() as house, connect(house) as wire:
+    async with open_site() as site, connect(site) as wire:
         told = await wire.ask(call("a", params={"n": 1}))
         assert (told["jsonrpc"], told["id"]) == ("2.0", "a")
         assert told["result"] == {"body": '{"n":1}', "source": "127.0.0.1", "token": None}
         assert wire.writer.get_extra_info("ssl_object").version() == "TLSv1.3"
-        house.only.token = "bound"
+        site.only.token = "bound"
         assert (await wire.ask(call()))["result"]["token"] == "bound"
-        assert house.only.door == "ndjson"
+        assert site.only.door == "ndjson"
 
 
 @on_both_loops
 @pytest.mark.requirement("R30")
 async def test_plain_text_is_not_understood_by_a_door_with_tls() -> None:
-    async with open_house() as house:
-        house.trusting = None
-        async with connect(house) as wire:
+    async with open_site() as site:
+        site.trusting = None
+        async with connect(site) as wire:
             wire.send(call())
             wire.writer.write_eof()
             with pytest.raises((UnicodeDecodeError, ValueError, AssertionError)):
                 assert await wire.read_rest() == [{"jsonrpc": "2.0"}]
-        await until(lambda: house.door.connections == 0)
-        assert house.pipeline.begun == 0
+        await until(lambda: site.door.connections == 0)
+        assert site.pipeline.begun == 0
 
 
 @on_both_loops
 @pytest.mark.requirement("R31")
 async def test_plain_text_on_loopback_gives_the_same_answers() -> None:
-    async with open_house(insecure=True) as house, connect(house) as wire:
+    async with open_site(insecure=True) as site, connect(site) as wire:
         told = await wire.ask(call(7))
         assert (told["id"], told["result"]["source"]) == (7, "127.0.0.1")
 
@@ -49,7 +49,7 @@ async def test_plain_text_on_loopback_gives_the_same_answers() -> None:
 @on_both_loops
 @pytest.mark.requirement("R32")
 async def test_joined_calls_are_all_answered() -> None:
-    async with open_house() as house, connect(house) as wire:
+    async with open_site() as site, connect(site) as wire:
         wire.send(b"\n\r\n".join(call(number) for number in range(200)))
         ids = [(await wire.read())["id"] for _ in range(200)]
         assert sorted(ids) == [*range(200)]
@@ -58,7 +58,7 @@ async def test_joined_calls_are_all_answered() -> None:
 @on_both_loops
 @pytest.mark.requirement("R32")
 async def test_calls_in_small_pieces_are_all_answered() -> None:
-    async with open_house() as house, connect(house) as wire:
+    async with open_site() as site, connect(site) as wire:
         data = b"".join(call(number, params={"x": "é" * 20}) for number in range(20))
         await wire.send_pieces(data.replace(b"\n", b"\r\n"))
         for number in range(20):
@@ -69,19 +69,19 @@ async def test_calls_in_small_pieces_are_all_answered() -> None:
 @on_both_loops
 @pytest.mark.requirement("R31")
 async def test_replies_come_as_calls_end_and_carry_their_id() -> None:
-    async with open_house() as house, connect(house) as wire:
+    async with open_site() as site, connect(site) as wire:
         wire.send(call("slow", "hall.hold") + call("fast"))
         assert (await wire.read())["id"] == "fast"
-        house.pipeline.go_on.set()
+        site.pipeline.go_on.set()
         assert (await wire.read())["id"] == "slow"
 
 
 @on_both_loops
 @pytest.mark.requirement("R31")
 async def test_event_between_replies_is_no_reply() -> None:
-    async with open_house() as house, connect(house) as wire:
+    async with open_site() as site, connect(site) as wire:
         await wire.ask(call())
-        sink = house.only.sink
+        sink = site.only.sink
         sink.send(sink.encode(Push("s", 1, 9, "happened", 5, '{"a":1}'), "feed"))
         sink.beat()
         wire.send(call(2))
@@ -95,7 +95,7 @@ async def test_event_between_replies_is_no_reply() -> None:
 @on_both_loops
 @pytest.mark.requirement("R32")
 async def test_unknown_action_is_told_what_was_meant() -> None:
-    async with open_house() as house, connect(house) as wire:
+    async with open_site() as site, connect(site) as wire:
         told = await wire.ask(call(1, "hall.pin"))
         assert (told["id"], told["error"]["code"]) == (1, -32601)
         assert told["error"]["data"]["details"]["near"] == ["hall.ping"]
@@ -113,7 +113,7 @@ async def test_what_is_no_call_is_answered_and_the_next_one_is_taken() -> None:
         b'{"jsonrpc":"2.0","method":"hall.ping"}': -32600,
         b'{"jsonrpc":"2.0","method":"hall.ping","id":"%b"}' % (b"x" * 65): -32600,
     }
-    async with open_house() as house, connect(house) as wire:
+    async with open_site() as site, connect(site) as wire:
         for line, code in bad.items():
             wire.send(line + b"\n" + call("next"))
             refusal, reply = await wire.read(), await wire.read()
@@ -123,13 +123,13 @@ async def test_what_is_no_call_is_answered_and_the_next_one_is_taken() -> None:
             assert data["details"]["field"]
             assert data["details"]["remedy"]
             assert reply["id"] == "next"
-        assert house.pipeline.begun == len(bad)
+        assert site.pipeline.begun == len(bad)
 
 
 @on_both_loops
 @pytest.mark.requirement("R32")
 async def test_line_may_have_its_size_and_not_a_byte_more() -> None:
-    async with open_house(line_size_bytes_max=1_000) as house, connect(house) as wire:
+    async with open_site(line_size_bytes_max=1_000) as site, connect(site) as wire:
         bare = len(call(params={"x": ""})) - 1
         most = call(params={"x": "x" * (1_000 - bare)})
         assert len(most) == 1_001
@@ -151,7 +151,7 @@ async def test_line_may_have_its_size_and_not_a_byte_more() -> None:
 async def test_line_without_end_is_refused_and_the_refusal_is_read(
     insecure: bool,  # noqa: FBT001 - given by pytest
 ) -> None:
-    async with open_house(insecure=insecure) as house, connect(house) as wire:
+    async with open_site(insecure=insecure) as site, connect(site) as wire:
         # Far more than any socket holds: the client still sends when the door has seen enough.
         wire.send(b"x" * 8_000_000)
         refusal, closing = await wire.read(), await wire.read()
@@ -162,7 +162,7 @@ async def test_line_without_end_is_refused_and_the_refusal_is_read(
 @on_both_loops
 @pytest.mark.requirement("R32")
 async def test_too_many_bad_lines_are_the_end() -> None:
-    async with open_house() as house, connect(house) as wire:
+    async with open_site() as site, connect(site) as wire:
         wire.send(b"hello\n" * 100)
         *refusals, closing = await wire.read_rest()
         assert [told["error"]["code"] for told in refusals] == [-32700] * 16
@@ -172,11 +172,11 @@ async def test_too_many_bad_lines_are_the_end() -> None:
 @on_both_loops
 @pytest.mark.requirement("R32")
 async def test_empty_lines_are_a_sign_of_life_but_not_a_flood() -> None:
-    async with open_house(empty_lines_max=100) as house, connect(house) as wire:
+    async with open_site(empty_lines_max=100) as site, connect(site) as wire:
         await wire.ask(call())
-        house.clock.advance(1_000)
+        site.clock.advance(1_000)
         wire.send(b"\r\n")
-        await until(lambda: house.only.heard_at == house.clock.monotonic())
+        await until(lambda: site.only.heard_at == site.clock.monotonic())
         wire.send(b"\n" * 98)
         assert "result" in await wire.ask(call())
         wire.send(b"\n" * 101)
@@ -187,16 +187,16 @@ async def test_empty_lines_are_a_sign_of_life_but_not_a_flood() -> None:
 @on_both_loops
 @pytest.mark.requirement("R32")
 async def test_only_so_many_calls_are_in_flight() -> None:
-    async with open_house() as house, connect(house) as wire:
+    async with open_site() as site, connect(site) as wire:
         wire.send(b"".join(call(number, "hall.hold") for number in range(70)))
-        await until(lambda: house.pipeline.begun == 64)
+        await until(lambda: site.pipeline.begun == 64)
         # Reading has paused, so the client's own system keeps what comes now.
         rest = b"".join(call(number, params={"x": "x" * 500_000}) for number in range(70, 100))
         sending = asyncio.ensure_future(wire.send_pieces(rest, 50_000))
         await asyncio.sleep(0.1)
         assert not sending.done()
-        assert house.pipeline.begun == 64
-        house.pipeline.go_on.set()
+        assert site.pipeline.begun == 64
+        site.pipeline.go_on.set()
         ids = [(await wire.read())["id"] for _ in range(100)]
         assert sorted(ids) == [*range(100)]
 
@@ -205,12 +205,12 @@ async def test_only_so_many_calls_are_in_flight() -> None:
 @pytest.mark.requirement("R32")
 async def test_slow_call_does_not_keep_the_next_line_from_its_time() -> None:
     bounds = ConversationBounds(calls_max=1)
-    async with open_house(line_timeout_ms=50, conversation=bounds) as house:  # noqa: SIM117 - reads in steps
-        async with connect(house) as wire:
+    async with open_site(line_timeout_ms=50, conversation=bounds) as site:  # noqa: SIM117 - reads in steps
+        async with connect(site) as wire:
             # The line has begun, and the door itself does not read on.
             wire.send(call(1, "hall.hold") + call(2)[:10])
-            await until(lambda: house.pipeline.begun == 1)
+            await until(lambda: site.pipeline.begun == 1)
             await asyncio.sleep(0.15)
-            house.pipeline.go_on.set()
+            site.pipeline.go_on.set()
             assert (await wire.read())["id"] == 1
             assert (await wire.ask(call(2)[10:]))["id"] == 2

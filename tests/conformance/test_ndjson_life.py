@@ -16,7 +16,7 @@ from moothall.core.errors import ConfigurationError
 from moothall.transports.jsonrpc import ConversationBounds
 from moothall.transports.ndjson import NdjsonBounds
 from tests.conformance.http_wire import on_both_loops, until
-from tests.conformance.ndjson_wire import House, Wire, call, connect, open_house
+from tests.conformance.ndjson_wire import Site, Wire, call, connect, open_site
 
 EVENT = Push("s", 1, 9, "happened", 5, '"' + "x" * 10_000 + '"')
 
@@ -33,22 +33,22 @@ async def without_complaint(
     assert [entry.message for entry in caplog.records if entry.levelno >= level] == []
 
 
-def has_begun(house: House, before: int) -> bool:
+def has_begun(site: Site, before: int) -> bool:
     """Tell whether a call has come since."""
-    return house.pipeline.begun > before
+    return site.pipeline.begun > before
 
 
 @asynccontextmanager
-async def connect_deaf(house: House) -> AsyncIterator[Wire]:
+async def connect_deaf(site: Site) -> AsyncIterator[Wire]:
     """Connect a client that reads only when asked to, with little room in its system."""
     plain = socket.socket()
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     plain.setblocking(False)  # noqa: FBT003 - the standard library's way
-    await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", house.door.port))
+    await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", site.door.port))
     reader, writer = await asyncio.open_connection(
         sock=plain,
-        ssl=house.trusting,
-        server_hostname="localhost" if house.trusting else None,
+        ssl=site.trusting,
+        server_hostname="localhost" if site.trusting else None,
         limit=8_000_000,
     )
     wire = Wire(reader, writer)
@@ -66,11 +66,11 @@ async def connect_deaf(house: House) -> AsyncIterator[Wire]:
 async def test_slow_reader_is_closed_with_the_reason_and_its_queue_is_bounded(
     insecure: bool,  # noqa: FBT001 - given by pytest
 ) -> None:
-    house_open = open_house(insecure=insecure, queued_bytes_max=200_000)
-    async with house_open as house, connect_deaf(house) as slow, connect(house) as other:
+    site_open = open_site(insecure=insecure, queued_bytes_max=200_000)
+    async with site_open as site, connect_deaf(site) as slow, connect(site) as other:
         slow.send(call())
-        await until(lambda: len(house.connections) == 2 and house.pipeline.begun == 1)
-        connection, beside = house.connections
+        await until(lambda: len(site.connections) == 2 and site.pipeline.begun == 1)
+        connection, beside = site.connections
         sent = most = 0
         while not connection.is_ending:
             assert sent < 10_000
@@ -94,11 +94,11 @@ async def test_slow_reader_is_closed_with_the_reason_and_its_queue_is_bounded(
 async def test_one_large_write_is_counted_as_what_waits(
     insecure: bool,  # noqa: FBT001 - given by pytest
 ) -> None:
-    house_open = open_house(insecure=insecure, write_timeout_ms=100)
-    async with house_open as house, connect_deaf(house) as slow:
+    site_open = open_site(insecure=insecure, write_timeout_ms=100)
+    async with site_open as site, connect_deaf(site) as slow:
         slow.send(call())
-        await until(lambda: house.pipeline.begun == 1)
-        connection = house.only
+        await until(lambda: site.pipeline.begun == 1)
+        connection = site.only
         # More than the systems of both sides hold.
         connection.sink.send(connection.sink.encode(EVENT, "feed") * 2_000)
         assert connection.is_ending
@@ -107,15 +107,15 @@ async def test_one_large_write_is_counted_as_what_waits(
 @on_both_loops
 @pytest.mark.requirement("R33")
 async def test_client_that_never_reads_is_gone_when_its_time_is_over() -> None:
-    house_open = open_house(queued_bytes_max=200_000, write_timeout_ms=100)
-    async with house_open as house, connect_deaf(house) as slow:
+    site_open = open_site(queued_bytes_max=200_000, write_timeout_ms=100)
+    async with site_open as site, connect_deaf(site) as slow:
         slow.send(call())
-        await until(lambda: house.pipeline.begun == 1)
-        connection = house.only
+        await until(lambda: site.pipeline.begun == 1)
+        connection = site.only
         while not connection.is_ending:
             connection.sink.send(connection.sink.encode(EVENT, "feed"))
             await asyncio.sleep(0)
-        await until(lambda: house.door.connections == 0)
+        await until(lambda: site.door.connections == 0)
 
 
 @on_both_loops
@@ -124,12 +124,12 @@ async def test_large_replies_reach_a_client_that_reads_late() -> None:
     async def much(_call: Call) -> Reply:
         return Reply("r", b'"' + b"x" * 300_000 + b'"')
 
-    house_open = open_house(answer=much, queued_bytes_max=200_000)
-    async with house_open as house, connect(house) as wire:
+    site_open = open_site(answer=much, queued_bytes_max=200_000)
+    async with site_open as site, connect(site) as wire:
         wire.rest()
         wire.send(b"".join(call(number) for number in range(100)))
-        await until(lambda: len(house.connections) == 1)
-        connection = house.only
+        await until(lambda: len(site.connections) == 1)
+        connection = site.only
         await until(lambda: connection.sink.queued_bytes > 0)
         await asyncio.sleep(0.05)
         assert connection.sink.queued_bytes < 64 * 310_000
@@ -141,18 +141,18 @@ async def test_large_replies_reach_a_client_that_reads_late() -> None:
 @on_both_loops
 @pytest.mark.requirement("R13")
 async def test_silent_client_is_asked_and_then_closed() -> None:
-    async with open_house() as house, connect(house) as wire:
+    async with open_site() as site, connect(site) as wire:
         await wire.ask(call())
-        house.clock.advance(15_000)
-        house.connections.look()
+        site.clock.advance(15_000)
+        site.connections.look()
         assert (await wire.read())["method"] == "heartbeat"
         wire.send(b"\n")
-        await until(lambda: house.only.heard_at == house.clock.monotonic())
-        house.clock.advance(14_000)
-        house.connections.look()
-        assert not house.only.is_ending
-        house.clock.advance(26_000)
-        house.connections.look()
+        await until(lambda: site.only.heard_at == site.clock.monotonic())
+        site.clock.advance(14_000)
+        site.connections.look()
+        assert not site.only.is_ending
+        site.clock.advance(26_000)
+        site.connections.look()
         (closing,) = await wire.read_rest()
         assert closing["params"]["reason"] == "silent"
 
@@ -160,10 +160,10 @@ async def test_silent_client_is_asked_and_then_closed() -> None:
 @on_both_loops
 @pytest.mark.requirement("R12")
 async def test_client_that_does_not_sign_in_is_closed() -> None:
-    async with open_house() as house, connect(house) as wire:
+    async with open_site() as site, connect(site) as wire:
         await wire.ask(call())
-        house.clock.advance(30_000)
-        house.connections.look()
+        site.clock.advance(30_000)
+        site.connections.look()
         (closing,) = await wire.read_rest()
         assert closing["params"]["reason"] == "unauthenticated"
         assert closing["params"]["message"]
@@ -172,7 +172,7 @@ async def test_client_that_does_not_sign_in_is_closed() -> None:
 @on_both_loops
 @pytest.mark.requirement("R32")
 async def test_dripping_line_is_refused() -> None:
-    async with open_house(line_timeout_ms=100) as house, connect(house) as wire:
+    async with open_site(line_timeout_ms=100) as site, connect(site) as wire:
         # A later line has the same time as the first, from its first byte on.
         assert "result" in await wire.ask(call())
         reading = asyncio.ensure_future(wire.read_rest())
@@ -189,20 +189,20 @@ async def test_dripping_line_is_refused() -> None:
 @on_both_loops
 @pytest.mark.requirement("R35")
 async def test_handshake_that_does_not_end_is_ended() -> None:
-    async with open_house(handshake_timeout_ms=50) as house:
-        house.trusting = None
-        async with connect(house) as silent:
+    async with open_site(handshake_timeout_ms=50) as site:
+        site.trusting = None
+        async with connect(site) as silent:
             assert await silent.read_rest() == []
-        await until(lambda: house.door.connections == 0)
+        await until(lambda: site.door.connections == 0)
 
 
 @on_both_loops
 @pytest.mark.requirement("R35")
 async def test_source_has_only_so_many_connections() -> None:
-    async with open_house(connections_per_source_max=1) as house, connect(house) as first:
+    async with open_site(connections_per_source_max=1) as site, connect(site) as first:
         assert "result" in await first.ask(call())
         with pytest.raises(OSError):  # noqa: PT011 - how it ends is the system's choice
-            async with connect(house):
+            async with connect(site):
                 pass
         assert "result" in await first.ask(call())
 
@@ -211,7 +211,7 @@ async def test_source_has_only_so_many_connections() -> None:
 @pytest.mark.requirement("R32")
 @pytest.mark.parametrize("way", ["close", "abort"])
 async def test_client_may_leave_at_any_moment(way: str, caplog: pytest.LogCaptureFixture) -> None:
-    async with without_complaint(caplog), open_house(line_timeout_ms=20) as house:
+    async with without_complaint(caplog), open_site(line_timeout_ms=20) as site:
         moments = {
             "at once": b"",
             "in a line": call()[:20],
@@ -221,11 +221,11 @@ async def test_client_may_leave_at_any_moment(way: str, caplog: pytest.LogCaptur
             "after the end": b"hello\n" * 16,
         }
         for data in moments.values():
-            begun = house.pipeline.begun
-            async with connect(house) as wire:
+            begun = site.pipeline.begun
+            async with connect(site) as wire:
                 wire.send(data)
                 if b"hall.hold" in data:
-                    await until(functools.partial(has_begun, house, begun))
+                    await until(functools.partial(has_begun, site, begun))
                 if b"hello" in data:
                     await wire.read()
                 if way == "close":
@@ -233,11 +233,11 @@ async def test_client_may_leave_at_any_moment(way: str, caplog: pytest.LogCaptur
                     await asyncio.sleep(0)
             if len(data) > 1_000:
                 # Where reading has paused, only the next reply finds that nobody is there.
-                house.pipeline.go_on.set()
-            await until(lambda: len(house.connections) == 0 and house.door.connections == 0)
-            house.pipeline.go_on.set()
+                site.pipeline.go_on.set()
+            await until(lambda: len(site.connections) == 0 and site.door.connections == 0)
+            site.pipeline.go_on.set()
             await asyncio.sleep(0)
-            house.pipeline.go_on.clear()
+            site.pipeline.go_on.clear()
 
 
 @on_both_loops
@@ -249,13 +249,13 @@ async def test_client_may_leave_while_much_is_written_to_it(
 ) -> None:
     # Under TLS, asyncio shows only with the next turn that the socket below is gone, and warns.
     level = logging.WARNING if insecure else logging.ERROR
-    async with without_complaint(caplog, level), open_house(insecure=insecure) as house:
+    async with without_complaint(caplog, level), open_site(insecure=insecure) as site:
         for pause in (0, 5):
-            begun = house.pipeline.begun
-            async with connect_deaf(house) as wire:
+            begun = site.pipeline.begun
+            async with connect_deaf(site) as wire:
                 wire.send(call())
-                await until(functools.partial(has_begun, house, begun))
-                connection = house.only
+                await until(functools.partial(has_begun, site, begun))
+                connection = site.only
                 for _ in range(50):
                     connection.sink.send(connection.sink.encode(EVENT, "feed"))
                     await asyncio.sleep(0)
@@ -264,7 +264,7 @@ async def test_client_may_leave_while_much_is_written_to_it(
                 connection.sink.beat()
                 await asyncio.sleep(0)
             connection.sink.send(connection.sink.encode(EVENT, "feed") * 2_000)
-            await until(lambda: len(house.connections) == 0)
+            await until(lambda: len(site.connections) == 0)
 
 
 @on_both_loops
@@ -275,7 +275,7 @@ async def test_end_of_a_session_is_told_and_the_call_that_caused_it_is_answered(
         asked.connection.end(CloseReason.SESSION_ENDED)
         return Reply("r", b"{}")
 
-    async with open_house(answer=close_session) as house, connect(house) as wire:
+    async with open_site(answer=close_session) as site, connect(site) as wire:
         wire.send(call(5))
         closing, reply = await wire.read_rest()
         assert closing["params"]["reason"] == "session_ended"
@@ -286,52 +286,52 @@ async def test_end_of_a_session_is_told_and_the_call_that_caused_it_is_answered(
 @pytest.mark.requirement("R32")
 async def test_what_comes_after_the_last_word_is_read_and_thrown_away() -> None:
     # A reset, which unread bytes would cause, could take the last word from the client.
-    async with open_house(insecure=True, linger_timeout_ms=10_000) as house:
-        async with connect(house) as wire:
+    async with open_site(insecure=True, linger_timeout_ms=10_000) as site:
+        async with connect(site) as wire:
             wire.send(b"hello\n" * 16)
             told = await wire.read_rest()
             assert told[-1]["params"]["reason"] == "protocol_error"
             await asyncio.wait_for(wire.send_pieces(call() * 20_000, 50_000), 5)
             await asyncio.sleep(0.02)
-            assert house.door.connections == 1
-            assert house.pipeline.begun == 0
-        await until(lambda: house.door.connections == 0)
+            assert site.door.connections == 1
+            assert site.pipeline.begun == 0
+        await until(lambda: site.door.connections == 0)
 
 
 @on_both_loops
 @pytest.mark.requirement("R36")
 async def test_shutdown_is_told_first_and_calls_in_flight_end() -> None:
-    async with open_house() as house, connect(house) as idle, connect(house) as busy:
+    async with open_site() as site, connect(site) as idle, connect(site) as busy:
         await idle.ask(call())
         busy.send(call(1, "hall.hold") + call(2, "hall.hold"))
-        await until(lambda: house.pipeline.begun == 3)
-        stopping = asyncio.ensure_future(house.door.stop())
+        await until(lambda: site.pipeline.begun == 3)
+        stopping = asyncio.ensure_future(site.door.stop())
         (closing,) = await idle.read_rest()
         assert closing["params"] == {
             "reason": "shutdown",
             "message": "the hall stops; connect again in a moment",
         }
         with pytest.raises(OSError):  # noqa: PT011 - refused or reset
-            await asyncio.open_connection("127.0.0.1", house.door.port)
+            await asyncio.open_connection("127.0.0.1", site.door.port)
         assert (await busy.read())["params"]["reason"] == "shutdown"
         assert not stopping.done()
         # What comes after the end was told is not begun.
         busy.send(call(3))
-        house.pipeline.go_on.set()
+        site.pipeline.go_on.set()
         assert sorted(told["id"] for told in await busy.read_rest()) == [1, 2]
-        assert house.pipeline.begun == 3
+        assert site.pipeline.begun == 3
         await stopping
-        assert house.door.connections == 0
+        assert site.door.connections == 0
 
 
 @on_both_loops
 @pytest.mark.requirement("R36")
 async def test_call_that_outlasts_the_stop_is_told_so() -> None:
     bounds = ConversationBounds(stop_timeout_ms=50)
-    async with open_house(conversation=bounds) as house, connect(house) as wire:
+    async with open_site(conversation=bounds) as site, connect(site) as wire:
         wire.send(call(1, "hall.hold"))
-        await until(lambda: house.pipeline.begun == 1)
-        await house.door.stop()
+        await until(lambda: site.pipeline.begun == 1)
+        await site.door.stop()
         closing, reply = await wire.read_rest()
         assert closing["params"]["reason"] == "shutdown"
         assert reply["error"]["data"]["code"] == "deadline_exceeded"
@@ -340,14 +340,14 @@ async def test_call_that_outlasts_the_stop_is_told_so() -> None:
 @on_both_loops
 @pytest.mark.requirement("R36")
 async def test_stop_does_not_wait_for_a_client_that_does_not_read() -> None:
-    async with open_house(write_timeout_ms=100) as house, connect_deaf(house) as slow:
+    async with open_site(write_timeout_ms=100) as site, connect_deaf(site) as slow:
         slow.send(call())
-        await until(lambda: house.pipeline.begun == 1)
+        await until(lambda: site.pipeline.begun == 1)
         for _ in range(60):
-            house.only.sink.send(house.only.sink.encode(EVENT, "feed"))
+            site.only.sink.send(site.only.sink.encode(EVENT, "feed"))
             await asyncio.sleep(0)
-        await asyncio.wait_for(house.door.stop(), 5)
-        assert house.door.connections == 0
+        await asyncio.wait_for(site.door.stop(), 5)
+        assert site.door.connections == 0
 
 
 def test_no_bound_can_be_switched_off() -> None:

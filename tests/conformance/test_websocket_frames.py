@@ -23,7 +23,7 @@ from tests.conformance.websocket_wire import (
     close,
     frame,
     make_contexts,
-    open_house,
+    open_site,
     open_socket,
     request,
 )
@@ -216,9 +216,9 @@ async def test_every_case_ends_as_the_standard_says(
     section: dict[str, Case],
     pieces: bool,  # noqa: FBT001 - a parameter of the table
 ) -> None:
-    async with open_house(contexts) as house:
+    async with open_site(contexts) as site:
         for name, case in section.items():
-            async with open_socket(house) as socket:
+            async with open_socket(site) as socket:
                 if pieces:
                     await socket.wire.send_pieces(case.sent)
                 else:
@@ -230,4 +230,4 @@ async def test_every_case_ends_as_the_standard_says(
                     assert await socket.read_all() == [("close", 1000)], name
                 else:
                     assert await socket.read_all() == case.said, name
-        await until(lambda: house.http.connections == len(house.connections) == 0)
+        await until(lambda: site.http.connections == len(site.connections) == 0)

@@ -21,7 +21,7 @@ from tests.conformance.websocket_wire import (
     frame,
     handshake,
     make_contexts,
-    open_house,
+    open_site,
     open_socket,
     request,
 )
@@ -36,7 +36,7 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> Contexts:
 
 @on_both_loops
 async def test_the_standards_own_example_is_accepted(contexts: Contexts) -> None:
-    async with open_house(contexts) as house, connect(house) as socket:
+    async with open_site(contexts) as site, connect(site) as socket:
         await socket.wire.send_pieces(handshake())
         answer = await socket.wire.read_answer(has_body=False)
         assert answer.status == 101
@@ -59,7 +59,7 @@ async def test_names_and_values_are_read_in_any_case_and_offers_are_declined(
         "sec-websocket-protocol: chat, superchat\r\n"
         "sec-websocket-extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
     )
-    async with open_house(contexts) as house, connect(house) as socket:
+    async with open_site(contexts) as site, connect(site) as socket:
         answer = await socket.wire.ask(head.encode())
         assert answer.status == 101
         assert not {"sec-websocket-protocol", "sec-websocket-extensions"} & set(answer.headers)
@@ -69,7 +69,7 @@ async def test_names_and_values_are_read_in_any_case_and_offers_are_declined(
 async def test_what_comes_behind_the_handshake_is_not_lost(contexts: Contexts) -> None:
     behind = frame(TEXT, request(1)) + frame(TEXT, request(2))
     for cut in (0, 1, len(behind)):
-        async with open_house(contexts) as house, connect(house) as socket:
+        async with open_site(contexts) as site, connect(site) as socket:
             socket.send(handshake() + behind[:cut])
             assert (await socket.wire.read_answer(has_body=False)).status == 101
             socket.send(behind[cut:])
@@ -81,11 +81,11 @@ async def test_what_comes_behind_the_handshake_is_not_lost(contexts: Contexts) -
 
 @on_both_loops
 async def test_a_connection_may_have_carried_calls_before(contexts: Contexts) -> None:
-    async with open_house(contexts) as house, connect(house) as socket:
+    async with open_site(contexts) as site, connect(site) as socket:
         assert (await socket.wire.ask(post())).status == 200
         await socket.open()
         await socket.ask()
-        assert house.http.connections == 1
+        assert site.http.connections == 1
 
 
 OTHER_VERSIONS = {
@@ -103,7 +103,7 @@ OTHER_VERSIONS = {
 @pytest.mark.parametrize("head", OTHER_VERSIONS.values(), ids=OTHER_VERSIONS.keys())
 @on_both_loops
 async def test_who_speaks_another_version_learns_ours(contexts: Contexts, head: bytes) -> None:
-    async with open_house(contexts) as house, connect(house) as socket:
+    async with open_site(contexts) as site, connect(site) as socket:
         answer = await socket.wire.ask(head)
         assert answer.status == 426
         assert answer.json["status"] == 426
@@ -146,13 +146,13 @@ FAULTS = {
 async def test_a_wrong_handshake_is_refused_in_http(
     contexts: Contexts, head: bytes, field: str
 ) -> None:
-    async with open_house(contexts) as house, connect(house) as socket:
+    async with open_site(contexts) as site, connect(site) as socket:
         answer = await socket.wire.ask(head)
         assert (answer.status, answer.field) == (400, field)
         assert "secret" not in answer.body.decode()
         assert await socket.wire.read_end() == b""
-        await until(lambda: house.http.connections == 0)
-        assert len(house.connections) == 0
+        await until(lambda: site.http.connections == 0)
+        assert len(site.connections) == 0
 
 
 @on_both_loops
@@ -163,7 +163,7 @@ async def test_an_upgrade_does_not_overtake_a_call(contexts: Contexts) -> None:
         await go.wait()
         return await echo(call)
 
-    async with open_house(contexts, answer) as house, connect(house) as socket:
+    async with open_site(contexts, answer) as site, connect(site) as socket:
         socket.send(post() + handshake())
         loop = asyncio.get_running_loop()
         loop.call_later(0.05, go.set)
@@ -178,12 +178,12 @@ async def test_an_upgrade_does_not_overtake_a_call(contexts: Contexts) -> None:
 @pytest.mark.requirement("R32")
 @on_both_loops
 async def test_pages_come_from_the_hall_itself_or_from_listed_origins(contexts: Contexts) -> None:
-    async with open_house(contexts, origins=frozenset({"https://app.example"})) as house:
+    async with open_site(contexts, origins=frozenset({"https://app.example"})) as site:
         for origin in ("https://app.example", "https://localhost"):
-            async with open_socket(house, f"Origin: {origin}") as socket:
+            async with open_socket(site, f"Origin: {origin}") as socket:
                 await socket.ask()
         for origin in ("https://evil.example", "http://localhost", "null"):
-            async with connect(house) as socket:
+            async with connect(site) as socket:
                 answer = await socket.wire.ask(handshake(f"Origin: {origin}"))
                 assert (answer.status, answer.field) == (403, "Origin")
 
@@ -207,7 +207,7 @@ async def test_a_token_of_the_handshake_signs_the_connection_in_before_it_opens(
             call.connection.token = msgspec.json.decode(call.body)["token"]
         return await echo(call)
 
-    async with open_house(contexts, answer) as house, connect(house) as socket:
+    async with open_site(contexts, answer) as site, connect(site) as socket:
         # Who does not wait for the answer finds what it sent in order behind it.
         socket.send(handshake("Authorization: Bearer good") + frame(TEXT, request()))
         await until(lambda: len(seen) == 1)
@@ -229,14 +229,14 @@ async def test_a_refused_token_is_refused_in_http(contexts: Contexts) -> None:
         assert call.action == "identity.authenticate"
         return Reply("call-1", problem=UnauthenticatedError("expired").problem("call-1"))
 
-    async with open_house(contexts, answer) as house, connect(house) as socket:
+    async with open_site(contexts, answer) as site, connect(site) as socket:
         socket.send(handshake("Authorization: Bearer old") + frame(TEXT, request()))
         refused = await socket.wire.read_answer()
         assert (refused.status, refused.json["request_id"]) == (401, "call-1")
         assert refused.headers["www-authenticate"] == 'Bearer error="invalid_token"'
         assert refused.headers["connection"] == "close"
         assert await socket.wire.read_end() == b""
-        await until(lambda: house.http.connections == len(house.connections) == 0)
+        await until(lambda: site.http.connections == len(site.connections) == 0)
 
 
 @on_both_loops
@@ -247,16 +247,16 @@ async def test_an_end_during_the_handshake_is_answered_in_http(contexts: Context
         await go.wait()
         return await echo(call)
 
-    async with open_house(contexts, answer) as house, connect(house) as socket:
+    async with open_site(contexts, answer) as site, connect(site) as socket:
         socket.send(handshake("Authorization: Bearer slow"))
-        await until(lambda: len(house.connections) == 1)
-        house.connections.end_all(CloseReason.SHUTDOWN)
+        await until(lambda: len(site.connections) == 1)
+        site.connections.end_all(CloseReason.SHUTDOWN)
         refused = await socket.wire.read_answer()
         assert (refused.status, refused.json["request_id"]) == (503, REFUSAL_ID)
         # What is answered too late is not said any more.
         go.set()
         assert await socket.wire.read_end() == b""
-        await until(lambda: house.http.connections == len(house.connections) == 0)
+        await until(lambda: site.http.connections == len(site.connections) == 0)
 
 
 @on_both_loops
@@ -267,13 +267,13 @@ async def test_a_client_may_leave_during_the_handshake(contexts: Contexts) -> No
         await go.wait()
         return await echo(call)
 
-    async with open_house(contexts, answer) as house:
-        async with connect(house) as socket:
+    async with open_site(contexts, answer) as site:
+        async with connect(site) as socket:
             socket.send(handshake("Authorization: Bearer slow"))
-            await until(lambda: len(house.connections) == 1)
+            await until(lambda: len(site.connections) == 1)
         await asyncio.sleep(0)
         go.set()
-        await until(lambda: house.http.connections == len(house.connections) == 0)
+        await until(lambda: site.http.connections == len(site.connections) == 0)
 
 
 # --- a client that is not ours --------------------------------------------------------------------
@@ -282,9 +282,9 @@ async def test_a_client_may_leave_during_the_handshake(contexts: Contexts) -> No
 @on_both_loops
 async def test_a_common_library_converses_with_us(contexts: Contexts) -> None:
     async with (
-        open_house(contexts) as house,
+        open_site(contexts) as site,
         connect_theirs(
-            f"wss://localhost:{house.http.port}/v1/socket",
+            f"wss://localhost:{site.http.port}/v1/socket",
             ssl=contexts.client,
             origin=None,
             proxy=None,
@@ -305,13 +305,13 @@ async def test_a_common_library_converses_with_us(contexts: Contexts) -> None:
         await asyncio.wait_for(await theirs.ping(), 5)
         await theirs.close()
         assert theirs.close_code == 1000
-        await until(lambda: house.http.connections == len(house.connections) == 0)
+        await until(lambda: site.http.connections == len(site.connections) == 0)
 
 
 @on_both_loops
 async def test_plain_text_on_loopback_is_the_same_door(contexts: Contexts) -> None:
     del contexts
-    async with open_house(None) as house, open_socket(house) as socket:
+    async with open_site(None) as site, open_socket(site) as socket:
         await socket.ask()
         socket.send(close())
         assert await socket.read_all() == [("close", 1000)]

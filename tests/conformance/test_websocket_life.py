@@ -18,14 +18,14 @@ from tests.conformance.websocket_wire import (
     PONG,
     TEXT,
     Contexts,
-    House,
+    Site,
     Socket,
     close,
     connect,
     frame,
     handshake,
     make_contexts,
-    open_house,
+    open_site,
     open_socket,
     request,
 )
@@ -38,9 +38,9 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> Contexts:
     return make_contexts(tmp_path_factory.mktemp("tls"))
 
 
-async def is_empty(house: House) -> None:
+async def is_empty(site: Site) -> None:
     """Wait until nobody sits in the house any more."""
-    await until(lambda: house.http.connections == len(house.connections) == 0)
+    await until(lambda: site.http.connections == len(site.connections) == 0)
 
 
 # --- the end, told --------------------------------------------------------------------------------
@@ -61,10 +61,10 @@ CODES = {
 @on_both_loops
 async def test_every_reason_has_its_code_and_its_name_is_said(contexts: Contexts) -> None:
     assert set(CODES) == set(CloseReason)
-    async with open_house(contexts) as house:
+    async with open_site(contexts) as site:
         for reason, code in CODES.items():
-            async with open_socket(house) as socket:
-                (connection,) = house.connections
+            async with open_socket(site) as socket:
+                (connection,) = site.connections
                 connection.end(reason)
                 assert await socket.read_said() == ("closing", reason.value)
                 opcode, payload = await socket.read_frame()
@@ -73,7 +73,7 @@ async def test_every_reason_has_its_code_and_its_name_is_said(contexts: Contexts
                 # It stays open for the client's close frame, and hears nothing else.
                 socket.send(frame(PING, b"?") + frame(TEXT, request()) + close(code))
                 assert await socket.read_all() == []
-                await is_empty(house)
+                await is_empty(site)
 
 
 @pytest.mark.requirement("R34")
@@ -85,10 +85,10 @@ async def test_a_door_that_stops_says_1012_and_lets_calls_end(contexts: Contexts
         await go.wait()
         return await echo(call)
 
-    async with open_house(contexts, answer) as house, open_socket(house) as socket:
+    async with open_site(contexts, answer) as site, open_socket(site) as socket:
         socket.send(frame(TEXT, request()))
-        await until(lambda: len(house.sockets.calls) == 1)
-        stopping = asyncio.ensure_future(house.stop())
+        await until(lambda: len(site.sockets.calls) == 1)
+        stopping = asyncio.ensure_future(site.stop())
         assert await socket.read_said() == ("closing", "shutdown")
         go.set()
         assert await socket.read_said() == ("reply", 1)
@@ -96,37 +96,37 @@ async def test_a_door_that_stops_says_1012_and_lets_calls_end(contexts: Contexts
         socket.send(close(1012))
         assert await socket.read_all() == []
         await stopping
-        assert house.http.connections == len(house.connections) == 0
+        assert site.http.connections == len(site.connections) == 0
 
 
 @pytest.mark.requirement("R34")
 @on_both_loops
 async def test_a_client_that_does_not_answer_does_not_hold_the_door_up(contexts: Contexts) -> None:
     async with (
-        open_house(contexts, stop_timeout_ms=100) as house,
-        open_socket(house),
+        open_site(contexts, stop_timeout_ms=100) as site,
+        open_socket(site),
         asyncio.timeout(5),
     ):
-        await house.stop()
-        assert house.http.connections == len(house.connections) == 0
+        await site.stop()
+        assert site.http.connections == len(site.connections) == 0
 
 
 @on_both_loops
 async def test_who_does_not_close_is_cut_off(contexts: Contexts) -> None:
     bounds = WebSocketBounds(close_timeout_ms=50)
-    async with open_house(contexts, sockets=bounds) as house, open_socket(house) as socket:
-        house.connections.end_all(CloseReason.ADMINISTRATOR)
+    async with open_site(contexts, sockets=bounds) as site, open_socket(site) as socket:
+        site.connections.end_all(CloseReason.ADMINISTRATOR)
         assert await socket.read_all() == [
             ("closing", "closed_by_administrator"),
             ("close", 1008),
         ]
-        await is_empty(house)
+        await is_empty(site)
 
 
 @on_both_loops
 async def test_a_fault_is_told_to_who_goes_on_sending(contexts: Contexts) -> None:
     bounds = WebSocketBounds(linger_timeout_ms=100)
-    async with open_house(contexts, sockets=bounds) as house, open_socket(house) as socket:
+    async with open_site(contexts, sockets=bounds) as site, open_socket(site) as socket:
         # It reads only after it has sent; a reset would have taken our words from it by then.
         reads(socket).pause_reading()
         socket.send(frame(3))
@@ -136,7 +136,7 @@ async def test_a_fault_is_told_to_who_goes_on_sending(contexts: Contexts) -> Non
                 await asyncio.sleep(0)
         reads(socket).resume_reading()
         assert await socket.read_all() == [("closing", "protocol_error"), ("close", 1002)]
-        await is_empty(house)
+        await is_empty(site)
 
 
 # --- seats ----------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ async def test_a_seat_comes_back_however_a_connection_ends(contexts: Contexts) -
         await socket.read_said()
         await abort(socket)
 
-    async with open_house(contexts, connections_max=1) as house:
+    async with open_site(contexts, connections_max=1) as site:
         for end in (
             abort,
             leave,
@@ -179,11 +179,11 @@ async def test_a_seat_comes_back_however_a_connection_ends(contexts: Contexts) -
             misbehave,
             leave_after_a_fault,
         ):
-            async with open_socket(house) as socket:
+            async with open_socket(site) as socket:
                 # The seat is the one of the request.
-                assert house.http.connections == len(house.connections) == 1
+                assert site.http.connections == len(site.connections) == 1
                 await end(socket)
-                await is_empty(house)
+                await is_empty(site)
 
 
 # --- time -----------------------------------------------------------------------------------------
@@ -196,8 +196,8 @@ async def test_no_timer_of_the_request_outlives_it(
     is_first: bool,  # noqa: FBT001 - a parameter of the table
 ) -> None:
     async with (
-        open_house(contexts, head_timeout_ms=60, idle_timeout_ms=60, write_timeout_ms=60) as house,
-        connect(house) as socket,
+        open_site(contexts, head_timeout_ms=60, idle_timeout_ms=60, write_timeout_ms=60) as site,
+        connect(site) as socket,
     ):
         if is_first:
             # The head of the first request has a timer.
@@ -218,9 +218,9 @@ async def test_no_timer_of_the_request_outlives_it(
 async def test_a_message_that_drips_is_ended(contexts: Contexts) -> None:
     bounds = WebSocketBounds(message_timeout_ms=100, close_timeout_ms=50, linger_timeout_ms=20)
     beginnings = (b"\x81", frame(TEXT, b"x" * 1_000)[:900], frame(TEXT, b"x", fin=False))
-    async with open_house(contexts, sockets=bounds) as house:
+    async with open_site(contexts, sockets=bounds) as site:
         for beginning in beginnings:
-            async with open_socket(house) as socket:
+            async with open_socket(site) as socket:
                 await socket.ask()
                 socket.send(beginning)
                 assert await socket.read_all() == [
@@ -233,7 +233,7 @@ async def test_a_message_that_drips_is_ended(contexts: Contexts) -> None:
 @on_both_loops
 async def test_pings_between_fragments_give_a_message_no_more_time(contexts: Contexts) -> None:
     bounds = WebSocketBounds(message_timeout_ms=100, linger_timeout_ms=20)
-    async with open_house(contexts, sockets=bounds) as house, open_socket(house) as socket:
+    async with open_site(contexts, sockets=bounds) as site, open_socket(site) as socket:
         socket.send(frame(TEXT, b"{", fin=False))
         async with asyncio.timeout(5):
             while True:
@@ -248,7 +248,7 @@ async def test_pings_between_fragments_give_a_message_no_more_time(contexts: Con
 @on_both_loops
 async def test_each_message_has_its_own_time(contexts: Contexts) -> None:
     bounds = WebSocketBounds(message_timeout_ms=100)
-    async with open_house(contexts, sockets=bounds) as house, open_socket(house) as socket:
+    async with open_site(contexts, sockets=bounds) as site, open_socket(site) as socket:
         # Each piece ends one message and begins the next, for longer than one may take.
         whole = frame(TEXT, request())
         loop = asyncio.get_running_loop()
@@ -262,23 +262,23 @@ async def test_each_message_has_its_own_time(contexts: Contexts) -> None:
 @pytest.mark.requirement("R34")
 @on_both_loops
 async def test_who_is_silent_is_asked_and_then_ended(contexts: Contexts) -> None:
-    async with open_house(contexts) as house, open_socket(house) as socket:
-        (connection,) = house.connections
+    async with open_site(contexts) as site, open_socket(site) as socket:
+        (connection,) = site.connections
         connection.claims = None
-        house.clock.advance(16_000)
-        house.connections.look()
+        site.clock.advance(16_000)
+        site.connections.look()
         assert await socket.read_said() == ("ping", b"")
         # A pong is a sign of life.
         socket.send(frame(PONG))
-        await until(lambda: connection.heard_at == house.clock.monotonic())
-        bounds = house.connections.bounds
+        await until(lambda: connection.heard_at == site.clock.monotonic())
+        bounds = site.connections.bounds
         assert bounds.sign_in_seconds < bounds.silent_seconds
-        connection.opened_at = house.clock.monotonic() + 1_000
-        house.clock.advance(39_000)
-        house.connections.look()
+        connection.opened_at = site.clock.monotonic() + 1_000
+        site.clock.advance(39_000)
+        site.connections.look()
         assert await socket.read_said() == ("ping", b"")
-        house.clock.advance(1_000)
-        house.connections.look()
+        site.clock.advance(1_000)
+        site.connections.look()
         assert await socket.read_said() == ("closing", "silent")
         assert await socket.read_said() == ("close", 1008)
 
@@ -291,10 +291,10 @@ def reads(socket: Socket) -> asyncio.Transport:
     return cast("asyncio.Transport", socket.writer.transport)
 
 
-async def stop_reading(house: House) -> Socket:
+async def stop_reading(site: Site) -> Socket:
     """Return a client whose system takes little and whose program takes nothing."""
     reader, writer = await asyncio.open_connection(
-        "127.0.0.1", house.http.port, ssl=house.client, server_hostname="localhost", limit=1_024
+        "127.0.0.1", site.http.port, ssl=site.client, server_hostname="localhost", limit=1_024
     )
     socket = Socket(reader, writer)
     await socket.open()
@@ -306,9 +306,9 @@ async def stop_reading(house: House) -> Socket:
 @on_both_loops
 async def test_who_does_not_read_events_is_ended_as_a_slow_reader(contexts: Contexts) -> None:
     bounds = WebSocketBounds(close_timeout_ms=5_000)
-    async with open_house(contexts, sockets=bounds) as house:
-        socket = await stop_reading(house)
-        (connection,) = house.connections
+    async with open_site(contexts, sockets=bounds) as site:
+        socket = await stop_reading(site)
+        (connection,) = site.connections
         event = frame_of_server(b'{"method":"event","params":{"reason":"%b"}}' % (b"x" * 100_000))
         sent = 0
         async with asyncio.timeout(30):
@@ -325,30 +325,30 @@ async def test_who_does_not_read_events_is_ended_as_a_slow_reader(contexts: Cont
         assert await socket.read_said() == ("closing", "slow_reader")
         assert await socket.read_said() == ("close", 1013)
         socket.writer.transport.abort()
-        await is_empty(house)
+        await is_empty(site)
 
 
 @pytest.mark.requirement("R33")
 @on_both_loops
 async def test_who_never_reads_is_cut_off(contexts: Contexts) -> None:
     bounds = WebSocketBounds(close_timeout_ms=50)
-    async with open_house(contexts, sockets=bounds) as house:
-        socket = await stop_reading(house)
-        (connection,) = house.connections
+    async with open_site(contexts, sockets=bounds) as site:
+        socket = await stop_reading(site)
+        (connection,) = site.connections
         event = frame_of_server(b"x" * 100_000)
         while not connection.is_ending:
             connection.sink.send(event)
             await asyncio.sleep(0)
-        await is_empty(house)
+        await is_empty(site)
         socket.writer.transport.abort()
 
 
 @pytest.mark.requirement("R33")
 @on_both_loops
 async def test_pings_of_who_does_not_read_queue_one_pong(contexts: Contexts) -> None:
-    async with open_house(contexts) as house:
-        socket = await stop_reading(house)
-        (connection,) = house.connections
+    async with open_site(contexts) as site:
+        socket = await stop_reading(site)
+        (connection,) = site.connections
         pings = b"".join(frame(PING, b"%0125d" % number) for number in range(1_000))
         for _ in range(150):
             socket.send(pings)
@@ -379,9 +379,9 @@ async def test_calls_of_who_does_not_read_wait(contexts: Contexts) -> None:
         return Reply("call", body)
 
     bounds = WebSocketBounds(conversation=ConversationBounds(calls_max=8))
-    async with open_house(contexts, answer, sockets=bounds) as house:
-        socket = await stop_reading(house)
-        (connection,) = house.connections
+    async with open_site(contexts, answer, sockets=bounds) as site:
+        socket = await stop_reading(site)
+        (connection,) = site.connections
         count = 600
         socket.send(b"".join(frame(TEXT, request(number)) for number in range(count)))
         for _ in range(500):
@@ -405,7 +405,7 @@ async def test_a_message_waits_without_blame_while_we_do_not_listen(contexts: Co
         return await echo(call)
 
     bounds = WebSocketBounds(message_timeout_ms=500, conversation=ConversationBounds(calls_max=1))
-    async with open_house(contexts, answer, sockets=bounds) as house, open_socket(house) as socket:
+    async with open_site(contexts, answer, sockets=bounds) as site, open_socket(site) as socket:
         second = frame(TEXT, request(2))
         socket.send(frame(TEXT, request(1)) + second[:10])
         asyncio.get_running_loop().call_later(0.9, go.set)

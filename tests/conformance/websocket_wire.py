@@ -16,11 +16,12 @@ from moothall.action.call import Call, Reply
 from moothall.action.connections import ConnectionBounds, Connections
 from moothall.testing import ManualClock
 from moothall.transports.backend import Backend
-from moothall.transports.http import HttpBounds, HttpDoor
+from moothall.transports.http import HttpBounds, HttpServer
 from moothall.transports.http.origins import Origins
+from moothall.transports.listener import Endpoint
 from moothall.transports.tls import ServerTls, ensure_certificate
-from moothall.transports.websocket import WebSocketBounds, WebSocketDoor
-from tests.conformance.http_wire import REFUSAL_ID, Wire, echo
+from moothall.transports.websocket import WebSocketBounds, WebSockets
+from tests.conformance.http_wire import DOCUMENT_MAKERS, REFUSAL_ID, Wire, echo, make_bounds
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 CONTINUATION = 0x0
@@ -44,11 +45,11 @@ def make_contexts(folder: Path) -> Contexts:
 
 
 @dataclass
-class House:
+class Site:
     """A hall of doors only: what is behind them is a function."""
 
-    http: HttpDoor
-    sockets: WebSocketDoor
+    http: HttpServer
+    sockets: WebSockets
     connections: Connections
     clock: ManualClock
     contexts: Contexts | None
@@ -63,7 +64,7 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(
+async def open_site(
     contexts: Contexts | None = None,
     answer: Callable[[Call], Awaitable[Reply]] = echo,
     *,
@@ -71,7 +72,7 @@ async def open_house(
     connections: ConnectionBounds | None = None,
     origins: Origins = frozenset(),
     **bounds: int,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Site]:
     clock = ManualClock()
     known = Connections(clock, connections)
     backend = Backend(
@@ -81,27 +82,26 @@ async def open_house(
         cursor_of=lambda number: f"epoch.{number}",
         make_request_id=lambda: REFUSAL_ID,
     )
-    behind = WebSocketDoor(backend, bounds=sockets or WebSocketBounds(linger_timeout_ms=20))
-    door = HttpDoor(
-        answer,
-        openapi=lambda: b"{}",
-        jwks=lambda: b"{}",
-        describe=lambda: b"{}",
-        make_request_id=lambda: REFUSAL_ID,
-        host="127.0.0.1",
-        port=0,
-        context=None if contexts is None else contexts.server,
-        insecure=contexts is None,
+    behind = WebSockets(backend, bounds=sockets or WebSocketBounds(linger_timeout_ms=20))
+    door = HttpServer(
+        backend,
+        Endpoint(
+            host="127.0.0.1",
+            port=0,
+            context=None if contexts is None else contexts.server,
+            insecure=contexts is None,
+        ),
+        DOCUMENT_MAKERS,
         open_socket=behind.open,
         origins=origins,
-        bounds=HttpBounds(**{"linger_timeout_ms": 20, **bounds}),
+        bounds=make_bounds(HttpBounds, **{"linger_timeout_ms": 20, **bounds}),
     )
-    house = House(door, behind, known, clock, contexts)
+    site = Site(door, behind, known, clock, contexts)
     await door.start()
     try:
-        yield house
+        yield site
     finally:
-        await house.stop()
+        await site.stop()
 
 
 def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0) -> bytes:
@@ -199,13 +199,13 @@ class Socket:
 
 
 @asynccontextmanager
-async def connect(house: House, *, limit: int = 2**16) -> AsyncIterator[Socket]:
+async def connect(site: Site, *, limit: int = 2**16) -> AsyncIterator[Socket]:
     """Return a connection whose handshake is to come."""
     reader, writer = await asyncio.open_connection(
         "127.0.0.1",
-        house.http.port,
-        ssl=house.client,
-        server_hostname=None if house.client is None else "localhost",
+        site.http.port,
+        ssl=site.client,
+        server_hostname=None if site.client is None else "localhost",
         limit=limit,
     )
     try:
@@ -217,7 +217,7 @@ async def connect(house: House, *, limit: int = 2**16) -> AsyncIterator[Socket]:
 
 
 @asynccontextmanager
-async def open_socket(house: House, *headers: str) -> AsyncIterator[Socket]:
-    async with connect(house) as socket:
+async def open_socket(site: Site, *headers: str) -> AsyncIterator[Socket]:
+    async with connect(site) as socket:
         await socket.open(*headers)
         yield socket

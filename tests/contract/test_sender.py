@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 import trustme
+import uvloop
 
 from moothall.core.errors import ConfigurationError
 from moothall.ports.sender import Sender, SenderUnavailableError
@@ -204,6 +205,19 @@ async def test_address_is_no_argument_of_the_program(tmp_path: Path) -> None:
 async def test_program_that_fails_is_told(command: tuple[str, ...], message: str) -> None:
     with pytest.raises(SenderUnavailableError, match=message):
         await CommandSender(command, 5_000).send("a@example.org", "subject", "text")
+
+
+@pytest.mark.requirement("R10")
+def test_program_that_reads_nothing_may_end_well() -> None:
+    """The loop of a hall says otherwise than asyncio's own that a pipe is closed."""
+
+    async def send_many() -> None:
+        sender = CommandSender(("true",), 5_000)
+        for _ in range(40):
+            await asyncio.gather(*(sender.send("a@example.org", "s", "t") for _ in range(4)))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(send_many())
 
 
 async def test_program_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:

@@ -132,11 +132,11 @@ def test_function_of_ones_own_is_a_command(
     (room / "__init__.py").write_text('"""Greetings."""\n')
     (room / "actions.py").write_text(
         '"""Public verbs of the greeting room."""\n'
-        "from moothall.action import PUBLIC, READ, Context, PerSource, Request, Result\n"
+        "from moothall.action import PUBLIC, READ, Context, Name, PerSource, Request, Result\n"
         "from moothall.action import action\n\n\n"
         "class GreetGuest(Request):\n"
         '    """Whom."""\n\n'
-        "    guest: str\n"
+        "    guest: Name\n"
         "    is_loud: bool = False\n\n\n"
         "class Greeting(Result):\n"
         '    """What is said."""\n\n'

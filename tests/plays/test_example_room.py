@@ -21,6 +21,7 @@ from tests.unit.test_docs import ROOT, fences_of
 
 EXAMPLE = ROOT / "examples" / "guestbook"
 TUTORIAL = ROOT / "docs" / "tutorials" / "your-first-room.md"
+WIRE = ROOT / "docs" / "reference" / "wire.md"
 SIGN = "guestbook.sign_book"
 PERMISSION_DENIED, KEY_REUSED, INVALID = 12, 16, 10
 
@@ -213,21 +214,32 @@ def test_tutorial_from_top_to_bottom(tmp_path: Path) -> None:
     # With it, pytest is as strict as in a clone.
     shutil.copy(ROOT / "pyproject.toml", clone)
     newcomer = Newcomer(clone, tmp_path)
+    third = None
     shown: list[tuple[int, str]] = []
     try:
         for fence in fences_of(TUTORIAL):
             if fence.file:
                 (clone / fence.file).write_text(fence.text)
+            elif "feed follow" in fence.text:
+                third = newcomer.watches(fence.text)
+                assert third.wait_for("following guestbook"), third.shown
             elif fence.language == "sh":
-                shown.append(newcomer.tries(fence.text.replace("tools/setup dev", ":")))
+                shown.append(newcomer.tries(fence.text.replace("make .venv/.dev", ":")))
+        assert third is not None
+        assert third.wait_for("guestbook.book_signed"), third.shown
+        [by_curl] = [one.text for one in fences_of(WIRE) if one.language == "sh"]
+        assert '"name":"ada"' in newcomer.pastes(by_curl)
         newcomer.stops_the_hall()
     finally:
+        if third is not None:
+            third.close()
         newcomer.leaves()
-    folder, _serve, meet, register, sign, misspelt, _again, read, repeated, test = shown
-    assert [code for code, _ in (folder, meet, register, sign, read, test)] == [0] * 6, shown
+    folder, _serve, meet, register, sign, misspelt, curl, _again, read, repeated, test = shown
+    assert [code for code, _ in (folder, meet, register, sign, curl, read, test)] == [0] * 7, shown
     assert sign[1].startswith("number: 1\n")
     assert misspelt[0] == INVALID
     assert "did you mean text?" in misspelt[1]
+    assert curl[1] == '{"number":2}'
     assert "I was here" in read[1]
     assert "Me again" in read[1]
     assert repeated[0] == 14

@@ -1,6 +1,7 @@
 """A first start whose files cannot be written: one line that names the file and what helps."""
 
 import resource
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.plays.conftest import PROGRAM, environment
+from tests.unit.test_docs import ROOT
 
 EXIT_CONFIGURATION = 78
 EXIT_DISK = 74
 
 
-def start(folder: Path, *, file_bytes_max: int | None = None) -> tuple[int, list[str]]:
+def start(folder: Path, *flags: str, file_bytes_max: int | None = None) -> tuple[int, list[str]]:
     """Start a hall that cannot start; return its exit code and what it said."""
 
     def limit() -> None:
@@ -21,7 +23,7 @@ def start(folder: Path, *, file_bytes_max: int | None = None) -> tuple[int, list
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes_max, file_bytes_max))
 
     done = subprocess.run(
-        [*PROGRAM, "serve", "--data", str(folder), "--port", "0", "--log-level", "error"],
+        [*PROGRAM, "serve", "--data", str(folder), "--port", "0", "--log-level", "error", *flags],
         capture_output=True,
         text=True,
         check=False,
@@ -79,3 +81,15 @@ def test_something_else_is_in_the_place_of_a_file(
     assert code == EXIT_CONFIGURATION
     assert line.startswith(f"moothall: {place}")
     assert place.exists(), "what is there stays as it is"
+
+
+@pytest.mark.requirement("R40")
+def test_a_migration_with_wrong_sql_is_one_line(tmp_path: Path) -> None:
+    room = tmp_path / "guestbook"
+    shutil.copytree(ROOT / "examples" / "guestbook", room)
+    (file,) = (room / "migrations").glob("*.sql")
+    file.write_text("CREATE TABL guestbook_line (number INTEGER)")
+    code, (line,) = start(tmp_path / "hall", "--functions", str(room))
+    assert code == EXIT_CONFIGURATION
+    assert line.startswith(f"moothall: guestbook: {file}: the migration cannot be applied: ")
+    assert "TABL" in line

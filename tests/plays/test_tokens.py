@@ -14,6 +14,7 @@ from joserfc.jwk import OKPKey
 from moothall.action.token import TokenVerifier
 from moothall.app.world import SystemClock
 from moothall.core.errors import UnauthenticatedError
+from moothall.services.identity.adapters.sessions import EndedSessions
 from moothall.services.identity.rules.sessions import REFRESH_GRACE_MS
 from moothall.testing import OpenHall, ProblemError, open_test_hall
 from moothall.testing.hall import PASSWORD
@@ -139,7 +140,10 @@ class ResourceServer:
         self._url = f"{hall.url}/.well-known/jwks.json"
         self._tls = ssl.create_default_context(cafile=hall.folder / "tls" / "certificate.pem")
         self.fetch()
-        self._verifier = TokenVerifier(self, self, SystemClock(), issuer=issuer, audience=audience)
+        clock = SystemClock()
+        # It is cut off from the hall, so tokens end by their life only.
+        ended = EndedSessions(clock)
+        self._verifier = TokenVerifier(self, ended, clock, issuer=issuer, audience=audience)
 
     def fetch(self) -> None:
         published = httpx.get(self._url, verify=self._tls).raise_for_status().json()["keys"]
@@ -162,10 +166,6 @@ class ResourceServer:
 
     def public_jwks(self) -> dict[str, object]:
         return {}
-
-    def has_ended(self, session_id: str) -> bool:
-        """It is cut off from the hall, so tokens end by their life only."""
-        return not session_id
 
 
 @pytest.mark.requirement("R3")

@@ -173,7 +173,8 @@ def test_readers_of_documents_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["actions.md", "commands.md", "errors.md", "feeds.md", "settings.md"]
+    "name",
+    ["actions.md", "commands.md", "errors.md", "feeds.md", "settings.md", "writing-rooms.md"],
 )
 def test_reference_is_current(name: str) -> None:
     path = DOCS / "reference" / name
@@ -218,7 +219,7 @@ def test_fixed_bounds_are_told_as_they_are() -> None:
     told = {
         "of headers": f"{bounds.head_size_bytes_max // KIBIBYTE} KiB",
         "of body": f"{bounds.body_size_bytes_max // MEBIBYTE} MiB",
-        "for the TLS handshake": f"{bounds.handshake_timeout_ms // SECOND_MS} s",
+        "for the TLS handshake": f"{bounds.listener.handshake_timeout_ms // SECOND_MS} s",
         "for the headers": f"{bounds.head_timeout_ms // SECOND_MS} s",
         "for the body": f"{bounds.body_timeout_ms // SECOND_MS} s",
         "between two requests": f"{bounds.idle_timeout_ms // SECOND_MS} s",
@@ -290,5 +291,51 @@ def test_each_test_that_the_threats_page_cites_exists() -> None:
         f"{file}::{name}"
         for file, name in cited
         if f"def {name}(" not in (ROOT / "tests" / file).read_text("utf-8")
+    ]
+    assert missing == []
+
+
+# --- the map of the house -------------------------------------------------------------------------
+
+SOURCES = ROOT / "src" / "moothall"
+
+
+def names_in(path: Path) -> set[str]:
+    """Return what a module defines: functions, classes, and methods as ``Class.method``."""
+    names = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            functions = ast.FunctionDef | ast.AsyncFunctionDef
+            inside = (one for one in node.body if isinstance(one, functions))
+            names |= {f"{node.name}.{one.name}" for one in inside}
+    return names
+
+
+def test_every_file_that_the_map_names_exists() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    named = set(re.findall(r"`([\w/-]+/[\w-]+\.\w+)`", text))
+    assert len(named) > 50
+    tops = (SOURCES, ROOT)
+    assert [one for one in sorted(named) if not any((top / one).exists() for top in tops)] == []
+
+
+def test_every_function_that_the_map_names_exists() -> None:
+    rows = [
+        (file, re.findall(r"`([\w.]+)`", cells[0]))
+        for file, cells in (
+            (file, rest.split("|"))
+            for file, rest in _ROW.findall((ROOT / "ARCHITECTURE.md").read_text("utf-8"))
+        )
+        if file.endswith(".py")
+    ]
+    assert len(rows) > 40
+    assert [file for file, names in rows if not names] == []
+    missing = [
+        f"{file}: {name}"
+        for file, names in rows
+        for name in names
+        if name not in names_in(SOURCES / file)
     ]
     assert missing == []

@@ -29,9 +29,11 @@ EMPTY_NAMES = {"utils", "helpers", "common", "misc", "manager", "handler"}
 FURNITURE = {
     "actions": 3,
     "adapters": 3,
+    "checks": 3,
     "feeds": 3,
     "jobs": 3,
     "personal": 3,
+    "restore": 3,
     "subscribers": 3,
     "rules": 2,
     "store": 2,

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from moothall.action.connections import Connection
 
 
+KEY_LENGTH_MAX = 255
+"""Characters of an idempotency key."""
+
+
+def is_idempotency_key(text: str) -> bool:
+    """Tell whether every door can carry this key: visible ASCII characters, not too many."""
+    is_visible = text.isascii() and text.isprintable() and " " not in text
+    return is_visible and 1 <= len(text) <= KEY_LENGTH_MAX
+
+
 class Call(msgspec.Struct, frozen=True, gc=False):
     """One request, as a door hands it to the pipeline."""
 
@@ -26,7 +36,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     token: str | None = None
     """Access token as it came (RFC 6750), or None."""
     idempotency_key: str | None = None
-    """At most 255 characters; only WRITE actions of signed-in members take one."""
+    """See :func:`is_idempotency_key`; only WRITE actions of signed-in members take one."""
     deadline_ms: int | None = None
     """Time left for this call when it arrived, or None for the action's own bound."""
     connection: "Connection | None" = None

@@ -6,6 +6,7 @@ in the walls must not be found by the first visitor.
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
@@ -15,20 +16,40 @@ from types import CodeType
 from typing import Any, TypeVar, get_args, get_origin, is_typeddict
 
 import msgspec
+import structlog
 
 from moothall.action.access import Signed
+from moothall.action.checks import Check
 from moothall.action.declare import Action
 from moothall.action.feed import Feed, FeedIndex
 from moothall.action.jobs import Job
 from moothall.action.personal import FRAMEWORK_PERSONAL
+from moothall.action.restore import AfterRestore
 from moothall.action.service import Personal, Provide, RoomSettings, Service
 from moothall.core.errors import FRAMEWORK_ERRORS, ActionError, DeclarationError
 from moothall.core.names import near_matches
 
 COMMANDS_RESERVED = frozenset(
-    {"call", "config", "login", "logout", "register", "serve", "server", "whoami"}
+    {
+        "backup",
+        "call",
+        "config",
+        "doctor",
+        "login",
+        "logout",
+        "register",
+        "restore",
+        "serve",
+        "server",
+        "whoami",
+    }
 )
 """First words of commands that belong to the program itself."""
+
+EVERY_PERMISSION = "*"
+"""Stands in a role for every permission there is and will be."""
+
+_log = structlog.get_logger("moothall.rooms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +65,8 @@ class Room:
     jobs: tuple[Job, ...] = ()
     personal: Personal | None = None
     feeds: tuple[Feed, ...] = ()
+    checks: tuple[Check, ...] = ()
+    after_restore: AfterRestore | None = None
 
     def shape(self, *, is_follower: bool) -> "Room":
         """Return the room as it is served on a resource server, or on any other hall.
@@ -105,7 +128,8 @@ class Catalog:
 
         Raises:
             DeclarationError: Two things have one name, a room needs one that is missing, a
-                request takes unknown fields, or an action raises what it does not list.
+                request takes unknown fields or has no bound, a role holds a permission that
+                nothing demands, or an action raises what it does not list.
         """
         self.rooms: dict[str, Room] = {}
         self.actions: dict[str, Action[Any, Any]] = {}
@@ -119,11 +143,11 @@ class Catalog:
         _check_commands(self.actions.values())
         _check_dependencies(self.rooms)
         self.feeds = FeedIndex(each for room in self.rooms.values() for each in room.feeds)
+        _check_held(self.rooms.values(), self.demanded)
         for room in self.rooms.values():
             for action in room.actions:
-                _check_request(action.name, action.request_type)
-                _check_integers(action.name, action.request_type)
-                _check_raises(action, self._errors_within_reach(room))
+                _check_alone(action)
+                _check_listed(action, self._errors_within_reach(room))
 
     @property
     def settings(self) -> dict[str, type[RoomSettings]]:
@@ -152,10 +176,17 @@ class Catalog:
         return near_matches(name, self.actions)
 
     @property
-    def permissions(self) -> frozenset[str]:
-        """All permissions that some action demands or some room hands out."""
+    def demanded(self) -> frozenset[str]:
+        """All permissions that an action or a feed demands, or the code of a room asks for."""
         found = {a.access.permission for a in self.actions.values() if isinstance(a.access, Signed)}
         found.update(each.access.permission for each in self.feeds.feeds)
+        found.update(*(room.service.permissions for room in self.rooms.values()))
+        return frozenset(found)
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """All permissions that are demanded somewhere or that some room hands out."""
+        found = set(self.demanded)
         for room in self.rooms.values():
             found.update(room.service.member_permissions)
             for role in room.service.roles:
@@ -213,6 +244,43 @@ def _check_dependencies(rooms: Mapping[str, Room]) -> None:
         visit(name, ())
 
 
+def _check_held(rooms: Iterable[Room], demanded: frozenset[str]) -> None:
+    """Refuse a permission on a name plate that nothing asks for: it is misspelt."""
+    for room in rooms:
+        plate = room.service
+        held = {
+            "member_permissions": plate.member_permissions,
+            "needs": plate.needs,
+            **{f"role {role.name!r}": role.permissions for role in plate.roles},
+        }
+        for holder, permissions in held.items():
+            for permission in permissions:
+                if permission in demanded or permission == EVERY_PERMISSION:
+                    continue
+                near = near_matches(permission, demanded)
+                remedy = (
+                    f"did you mean {', '.join(near)}?"
+                    if near
+                    else "if your code asks for it by ctx.may, name it in Service(permissions=...)"
+                )
+                msg = (
+                    f"room {room.name!r}: {holder} holds {permission!r}, "
+                    f"which nothing demands; {remedy}"
+                )
+                raise DeclarationError(msg)
+
+
+@cache
+def _check_alone(action: Action[Any, Any]) -> None:
+    """Check what an action says by itself; once, because that never changes."""
+    _check_request(action.name, action.request_type)
+    _check_bounds(action.name, action.request_type)
+    _check_raised(action)
+    if not action.summary:
+        remedy = "write one; its first line is the help of the command"
+        _log.warning("action without a docstring", action=action.name, remedy=remedy)
+
+
 def _check_request(name: str, request_type: Any, seen: frozenset[Any] = frozenset()) -> None:
     """Refuse a request, or an object within it, that lets unknown fields pass."""
     if request_type in seen:
@@ -227,20 +295,16 @@ def _check_request(name: str, request_type: Any, seen: frozenset[Any] = frozense
             _check_request(name, inner, seen | {request_type})
 
 
-def _check_integers(name: str, request_type: type) -> None:
-    """Refuse an integer without bounds: JSON has larger ones than a database column."""
+def _check_bounds(name: str, request_type: type) -> None:
+    """Refuse what a client could make as large as it likes: a database column is not."""
     seen: set[int] = set()
 
     def visit(info: Any, field: str) -> None:
         if id(info) in seen:
             return
         seen.add(id(info))
-        if isinstance(info, msgspec.inspect.IntType) and not (
-            (info.ge is not None or info.gt is not None)
-            and (info.le is not None or info.lt is not None)
-        ):
-            msg = f"{name}: {field} is an integer without bounds; use SafeInteger or Meta(ge=, le=)"
-            raise DeclarationError(msg)
+        if remedy := _missing_bound(info):
+            raise DeclarationError(f"{name}: {field} is {remedy}")
         for inner in getattr(info, "fields", ()):
             visit(inner.type, f"{field}.{inner.name}")
         for part in ("type", "item_type", "key_type", "value_type"):
@@ -251,6 +315,42 @@ def _check_integers(name: str, request_type: type) -> None:
                 visit(inner, field)
 
     visit(msgspec.inspect.type_info(request_type), request_type.__name__)
+
+
+def _missing_bound(info: Any) -> str:
+    """Return what lacks a bound and what to use instead, or nothing."""
+    kinds = msgspec.inspect
+    match info:
+        case kinds.IntType():
+            is_bounded = None not in {
+                info.gt if info.ge is None else info.ge,
+                info.lt if info.le is None else info.le,
+            }
+            told = "an integer without bounds; use SafeInteger or Meta(ge=, le=)"
+        case kinds.StrType():
+            is_bounded = info.max_length is not None or _bounds_text(info.pattern or "")
+            told = "text without a bound; use Text, Name, Slug, Id or Meta(max_length=)"
+        case kinds.BytesType() | kinds.ByteArrayType() | kinds.MemoryViewType():
+            is_bounded = info.max_length is not None
+            told = "bytes without a bound; use Annotated[bytes, Meta(max_length=)]"
+        case kinds.ListType() | kinds.SetType() | kinds.FrozenSetType() | kinds.VarTupleType():
+            is_bounded = info.max_length is not None
+            told = "a list without a bound; use Annotated[list[...], Meta(max_length=)]"
+        case kinds.DictType():
+            is_bounded = info.max_length is not None
+            told = "an object without a bound; use Annotated[dict[...], Meta(max_length=)]"
+        case _:
+            return ""
+    return "" if is_bounded else told
+
+
+def _bounds_text(pattern: str) -> bool:
+    """Tell whether a pattern covers a whole text and says of each part how often it may come."""
+    if not (pattern.startswith("^") and pattern.endswith("$")):
+        return False
+    # What is escaped, or stands in a set of characters, is meant literally.
+    signs = re.sub(r"\\.|\[\^?\]?[^\]]*\]", "", pattern)
+    return re.search(r"[*+|]|,\}", signs) is None
 
 
 def _objects_in(annotation: Any) -> list[Any]:
@@ -268,8 +368,8 @@ def _objects_in(annotation: Any) -> list[Any]:
     return inner
 
 
-def _check_raises(action: Action[Any, Any], known: frozenset[type[ActionError]]) -> None:
-    """Refuse an action that lists strange errors, or raises one that it does not list."""
+def _check_listed(action: Action[Any, Any], known: frozenset[type[ActionError]]) -> None:
+    """Refuse an action that lists strange errors."""
     for error in action.raises:
         if error not in known:
             msg = (
@@ -277,6 +377,10 @@ def _check_raises(action: Action[Any, Any], known: frozenset[type[ActionError]])
                 "nor in that of a room it depends on"
             )
             raise DeclarationError(msg)
+
+
+def _check_raised(action: Action[Any, Any]) -> None:
+    """Refuse an action that raises an error which it does not list."""
     for error in _raised_in(action):
         if not issubclass(error, FRAMEWORK_ERRORS + action.raises):
             msg = f"{action.name} raises {error.__name__} but does not list it in raises="
@@ -320,7 +424,6 @@ def _names_in(code: CodeType) -> Iterator[str]:
             yield from _names_in(inner)
 
 
-@cache
 def _raise_targets(handler: Callable[..., Any]) -> tuple[ast.expr, ...]:
     """Return what stands behind ``raise`` in the source of ``handler``, which is slow to read."""
     try:

@@ -17,7 +17,7 @@ from moothall.core.errors import TooManyConnectionsError
 from moothall.ports.clock import Clock
 
 if TYPE_CHECKING:
-    from moothall.action.feeds import Subscription
+    from moothall.action.hub import Subscription
     from moothall.action.push import Push
     from moothall.action.token import Claims
 

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import msgspec
 
 from moothall.core.errors import (
-    ActionError,
     ConnectionNeededError,
-    InternalError,
     PermissionDeniedError,
 )
 from moothall.core.paths import ROOT
@@ -57,6 +55,7 @@ class Context:
         "now_ms",
         "path",
         "request_id",
+        "resource_is_missing",
         "session_id",
         "source",
     )
@@ -91,6 +90,8 @@ class Context:
         self.request_id = request_id
         self.now_ms = now_ms
         self.path = ROOT
+        self.resource_is_missing = False
+        """Whether no row tells where the resource of this call is."""
         self.events: list[tuple[str, Event]] = [] if events is None else events
         self.is_audited = False
         """Whether a step of this FLOW has left its audit row already."""
@@ -159,7 +160,15 @@ class Context:
     async def read(self, work: "Callable[[Context], Awaitable[R]]") -> R:
         """Run ``work`` on a snapshot of its own; for FLOWs."""
         self._demand_flow()
-        return await self._house.database.read(lambda tx: work(self._step(tx)))
+
+        async def step(tx: Transaction) -> R:
+            context = self._step(tx)
+            try:
+                return await work(context)
+            finally:  # the audit trail names the resource of a refusal too
+                self.concern(actor=context.actor, path=context.path)
+
+        return await self._house.database.read(step)
 
     async def write(
         self, work: "Callable[[Context], Awaitable[R]]", *, outcome: str | None = "done"
@@ -234,13 +243,7 @@ class Context:
         """Authorize and run an action called by a room; audit it if it writes."""
         action = child.action
         await self._house.authorize(child, request)
-        try:
-            result = await action.handler(child, request)
-        except ActionError as error:
-            if action.expects(error):
-                raise
-            msg = f"{action.name} raised {error.name}, which its declaration does not list"
-            raise InternalError(msg) from error
+        result = await action.run(child, request)
         if action.effect == "write":
             await self._house.audit.append(child.tx, child.audit_row("done"))
         return result

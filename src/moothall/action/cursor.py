@@ -17,7 +17,7 @@ FROM action_epoch WHERE id = 1
 """
 
 
-class Head(msgspec.Struct, frozen=True):
+class Extent(msgspec.Struct, frozen=True):
     """How far the hall's events go, and from where on they are kept."""
 
     epoch: str
@@ -26,23 +26,42 @@ class Head(msgspec.Struct, frozen=True):
     last: int
 
 
-async def find_head(tx: Transaction) -> Head:
-    """Return the present end of all streams."""
+async def find_extent(tx: Transaction) -> Extent:
+    """Return the present extent."""
     row = await tx.fetch_one(_STATE)
     assert row is not None
     epoch, swept, last = row
-    return Head(epoch, swept, max(swept, last))
+    return Extent(epoch, swept, max(swept, last))
 
 
-def read_cursor(text: str, head: Head) -> int | None:
+def read_cursor(text: str, extent: Extent) -> int | None:
     """Return the number of a cursor, or None if the events after it cannot be told any more.
 
     That is a cursor of another epoch, from the future, before what was swept, or none at all.
     """
     epoch, _, number = text.partition(".")
-    if epoch != head.epoch or not (number.isascii() and number.isdigit() and len(number) <= 16):  # noqa: PLR2004 - 2**53 has 16 digits
+    if epoch != extent.epoch or not (number.isascii() and number.isdigit() and len(number) <= 16):  # noqa: PLR2004 - 2**53 has 16 digits
         return None
-    return int(number) if head.swept <= int(number) <= head.last else None
+    return int(number) if extent.swept <= int(number) <= extent.last else None
+
+
+async def delete_events(tx: Transaction, before_ms: int, limit: int) -> int:
+    """Delete the oldest events if they are from before then, and say up to where; return how many.
+
+    A cursor that lies before them is told apart by that from one that misses nothing.
+    """
+    rows = await tx.lock_rows(
+        "SELECT cursor, at_ms FROM action_event ORDER BY cursor LIMIT $1", limit
+    )
+    old = []
+    for cursor, at_ms in rows:
+        if at_ms >= before_ms:
+            break
+        old.append(cursor)
+    if old:
+        await tx.execute("UPDATE action_epoch SET swept_cursor = $1 WHERE id = 1", old[-1])
+        await tx.execute("DELETE FROM action_event WHERE cursor <= $1", old[-1])
+    return len(old)
 
 
 class Cursors:
@@ -54,7 +73,7 @@ class Cursors:
 
     async def load(self, tx: Transaction) -> None:
         """Read the epoch."""
-        self._epoch = (await find_head(tx)).epoch
+        self._epoch = (await find_extent(tx)).epoch
 
     def text(self, number: int) -> str:
         """Return a cursor as clients get it."""

@@ -6,10 +6,10 @@ which errors. A fact that is left out is an error when the room is imported.
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Generic, TypeVar, cast, get_type_hints
+from typing import Any, Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -17,8 +17,13 @@ from moothall.action.access import Public, Signed, compile_path
 from moothall.action.context import Context
 from moothall.action.decode import decode_request
 from moothall.action.limiter import PerActor, PerSource
-from moothall.action.model import Request
-from moothall.core.errors import FRAMEWORK_ERRORS, ActionError, DeclarationError
+from moothall.action.model import Request, Result
+from moothall.core.errors import (
+    FRAMEWORK_ERRORS,
+    ActionError,
+    DeclarationError,
+    InternalError,
+)
 from moothall.core.names import command_words
 
 Q = TypeVar("Q", bound=Request)
@@ -39,6 +44,14 @@ class Effect(StrEnum):
     FLOW = "flow"
     """Without a transaction; opens short ones itself; each step must bear repeating."""
 
+
+_EXAMPLES = {
+    "access": 'access=Signed("notes:read"), or access=PUBLIC',
+    "effect": "effect=READ, WRITE or FLOW",
+    "limit": "limit=PerActor(5, 1_000), which is 5 calls in 1,000 ms",
+    "raises": "raises=(), or the errors of errors.py that it raises",
+}
+"""How each of the four facts is written; told where one is missing."""
 
 READ = Effect.READ
 WRITE = Effect.WRITE
@@ -67,6 +80,7 @@ class Action(Generic[Q, R]):
     path_of: Callable[[Any], str | None] = field(default=lambda _request: None)
     _decoder: msgspec.json.Decoder[Q] = field(default=cast("Any", None))
     _expected: tuple[type[ActionError], ...] = ()
+    _result_class: type = object
 
     def __post_init__(self) -> None:
         """Prepare once what every call would otherwise compute."""
@@ -74,14 +88,10 @@ class Action(Generic[Q, R]):
         put(self, "name", f"{self.room}.{self.verb}")
         put(self, "_decoder", msgspec.json.Decoder(self.request_type))
         put(self, "_expected", FRAMEWORK_ERRORS + self.raises)
+        put(self, "_result_class", get_origin(self.result_type) or self.result_type)
         if isinstance(self.access, Signed) and isinstance(self.access.at, str):
             fields = frozenset(self.request_type.__struct_fields__)
             put(self, "path_of", compile_path(self.access.at, fields))
-
-    @property
-    def has_fixed_path(self) -> bool:
-        """Whether the request alone tells the resource; otherwise the rows do."""
-        return isinstance(self.access, Public) or isinstance(self.access.at, str)
 
     @property
     def summary(self) -> str:
@@ -101,12 +111,32 @@ class Action(Generic[Q, R]):
         """
         return decode_request(self._decoder, self.request_type, body or b"{}")
 
-    def expects(self, error: ActionError) -> bool:
-        """Tell whether the contract of this action names ``error``."""
-        return isinstance(error, self._expected)
+    async def run(self, ctx: Context, request: Q) -> R:
+        """Run the handler, and hold it to what its declaration says.
+
+        Raises:
+            ActionError: One that the declaration names.
+            InternalError: The handler raised another one, or returned something else.
+        """
+        try:
+            result = await self.handler(ctx, request)
+        except ActionError as error:
+            if isinstance(error, self._expected):
+                raise
+            msg = f"{self.name} raised {error.name}, which its declaration does not list"
+            raise InternalError(msg) from error
+        if not isinstance(result, self._result_class):
+            msg = (
+                f"{self.name} returned {result!r:.100}, not the {self._result_class.__name__} "
+                "that its declaration names"
+            )
+            raise InternalError(msg)
+        return result
 
 
 def action(  # noqa: PLR0913 - each is a fact of the declaration
+    bare: object = None,
+    /,
     *,
     access: Public | Signed | None = None,
     effect: Effect | None = None,
@@ -122,6 +152,8 @@ def action(  # noqa: PLR0913 - each is a fact of the declaration
     """Declare an action. The first four facts are required.
 
     Args:
+        bare: Nothing: the facts are given by name. It takes the function of an ``@action``
+            without parentheses, which lacks all four.
         access: ``PUBLIC``, or ``Signed("noun:verb", at="board/{board_id}")``.
         effect: ``READ``, ``WRITE`` or ``FLOW``.
         limit: ``PerActor(calls=30, window_ms=1_000)``, or ``PerSource`` for PUBLIC.
@@ -141,9 +173,7 @@ def action(  # noqa: PLR0913 - each is a fact of the declaration
 
     def declare(handler: Handler[Q, R]) -> Action[Q, R]:
         name = f"{handler.__module__}.{handler.__qualname__}"
-        if missing := [fact for fact, value in facts.items() if value is None]:
-            msg = f"{name}: the declaration lacks {', '.join(missing)}; all four facts are needed"
-            raise DeclarationError(msg)
+        _check_complete(name, facts)
         _check_facts(name, access, effect, limit, raises)
         if not is_audited and effect is not Effect.FLOW:
             msg = f"{name}: is_audited=False is for a FLOW; what changes data is audited"
@@ -173,7 +203,19 @@ def action(  # noqa: PLR0913 - each is a fact of the declaration
             msg = f"{name}: {error}"
             raise DeclarationError(msg) from None
 
+    if bare is not None:
+        _check_complete(getattr(bare, "__qualname__", repr(bare)), facts)
+        msg = f"@action takes its facts by name: access=..., not {bare!r}"
+        raise DeclarationError(msg)
     return declare
+
+
+def _check_complete(name: str, facts: Mapping[str, object]) -> None:
+    """Refuse a declaration that lacks one of the four facts, and show how it is written."""
+    if missing := [fact for fact, value in facts.items() if value is None]:
+        shown = "; ".join(_EXAMPLES[fact] for fact in missing)
+        msg = f"{name}: the declaration lacks {', '.join(missing)}; write {shown}"
+        raise DeclarationError(msg)
 
 
 def _words_of(name: str, room: str, verb_noun: str, command: str | None) -> tuple[str, str]:
@@ -199,7 +241,10 @@ def _check_facts(name: str, access: object, effect: object, limit: object, raise
         msg = f"{name}: access must be PUBLIC or Signed(...), not {access!r}"
         raise DeclarationError(msg)
     if not isinstance(effect, Effect):
-        msg = f"{name}: effect must be READ, WRITE or FLOW, not {effect!r}"
+        msg = (
+            f"{name}: effect must be READ, WRITE or FLOW, not {effect!r}; "
+            "import it from moothall.action"
+        )
         raise DeclarationError(msg)
     if not isinstance(limit, PerActor | PerSource):
         msg = f"{name}: limit must be PerActor(...) or PerSource(...), not {limit!r}"
@@ -212,7 +257,10 @@ def _check_facts(name: str, access: object, effect: object, limit: object, raise
         raise DeclarationError(msg)
     for error in raises:
         if not (isinstance(error, type) and issubclass(error, ActionError)):
-            msg = f"{name}: raises lists {error!r}, which is no subclass of ActionError"
+            msg = (
+                f"{name}: raises lists {error!r}, which is no subclass of ActionError; declare "
+                "your own in errors.py: class SoldOutError(ActionError), with a code"
+            )
             raise DeclarationError(msg)
         if not hasattr(error, "code"):
             msg = f"{name}: {error.__name__} lacks a code (one of the twelve)"
@@ -240,7 +288,21 @@ def _types_of(name: str, handler: Callable[..., Any]) -> tuple[Any, Any]:
     if not (isinstance(request_type, type) and issubclass(request_type, Request)):
         msg = f"{name}: {request_type!r} must be a subclass of moothall.action.Request"
         raise DeclarationError(msg)
-    return request_type, hints["return"]
+    return request_type, _checked_result(name, hints["return"])
+
+
+def _checked_result(name: str, result_type: Any) -> Any:
+    """Return what an action answers: an object of named fields, or a list of such objects."""
+    answered = get_args(result_type)[0] if get_origin(result_type) is list else result_type
+    plain = get_origin(answered) or answered
+    if not (isinstance(plain, type) and issubclass(plain, Result)):
+        shown = getattr(result_type, "__name__", result_type)
+        msg = (
+            f"{name}: it answers {shown}, which is no subclass of moothall.action.Result; "
+            "declare one, with what it answers as its fields"
+        )
+        raise DeclarationError(msg)
+    return result_type
 
 
 def room_of(name: str, module: str, piece: str) -> str:

@@ -1,4 +1,4 @@
-"""Events: what happened, as rows of the transaction in which it happened."""
+"""Event: the base of a room's events, and their names on the wire; `outbox.py` writes them."""
 
 from functools import cache
 

@@ -6,13 +6,15 @@ the feed may see every event of its streams whole.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 from moothall.action.access import Signed, compile_path
 from moothall.action.context import Context
 from moothall.action.declare import room_of
 from moothall.core.errors import DeclarationError
+from moothall.core.names import near_matches
 from moothall.core.paths import is_path, is_segment
 
 STREAMS_MAX = 256
@@ -30,6 +32,8 @@ class Feed:
     room: str
     template: str
     access: Signed
+    path_of: Callable[[Mapping[str, str]], str]
+    """Returns the path at which the permission must be held, from the ids of a name."""
     find_streams: FindStreams
 
     @property
@@ -95,8 +99,7 @@ def feed(template: str, *, access: Signed) -> Callable[[FindStreams], Feed]:
         if not isinstance(access.at, str):
             msg = f"{told}: its permission is asked from memory, so 'at' is a path or a template"
             raise DeclarationError(msg)
-        compile_path(access.at, frozenset(ids))
-        return Feed(room, template, access, find_streams)
+        return Feed(room, template, access, _compile(access.at, ids), find_streams)
 
     return declare
 
@@ -126,6 +129,14 @@ class FeedIndex:
         found = [(each, ids) for each in self.feeds if (ids := each.match(name)) is not None]
         return min(found, key=lambda pair: len(pair[1]), default=None)
 
+    def near(self, name: str) -> list[str]:
+        """Return templates of feeds that ``name``, which is no feed's, may have meant."""
+        if self.find(name) is not None:
+            return []
+        first = {each.template.partition("/")[0]: each.template for each in self.feeds}
+        found = near_matches(name.partition("/")[0], first)
+        return [first[each] for each in found]
+
     async def open(self, ctx: Context, name: str) -> OpenFeed | None:
         """Return a feed as the caller may follow it, or None where there is no such thing.
 
@@ -137,7 +148,7 @@ class FeedIndex:
         if found is None:
             return None
         each, ids = found
-        path = _Filled.path_of(each, ids)
+        path = each.path_of(ids)
         ctx.path = path
         ctx.demand(each.access.permission, path)
         streams = await each.find_streams(ctx, **ids)
@@ -147,16 +158,13 @@ class FeedIndex:
         return OpenFeed(name, each.access.permission, path, tuple(sorted(set(streams))))
 
 
-class _Filled:
-    """Stands for a request, so that a feed's path is compiled like an action's."""
+def _compile(at: str, names: Iterable[str]) -> Callable[[Mapping[str, str]], str]:
+    """Return the function that fills ``at``, which is compiled as an action's is."""
+    path_of = compile_path(at, frozenset(names))
 
-    def __init__(self, ids: dict[str, str]) -> None:
-        self.__dict__.update(ids)
-
-    @staticmethod
-    def path_of(each: Feed, ids: dict[str, str]) -> str:
-        """Return the path at which the permission must be held."""
-        assert isinstance(each.access.at, str)
-        path = compile_path(each.access.at, frozenset(ids))(_Filled(ids))
+    def fill(ids: Mapping[str, str]) -> str:
+        path = path_of(SimpleNamespace(**ids))
         assert path is not None, "ids of a matched name are segments"
         return path
+
+    return fill

@@ -67,6 +67,7 @@ class House:
             path = ctx.action.path_of(request)
         else:
             path = await at(ctx, request)
+            ctx.resource_is_missing = path is None
         if path is not None:
             ctx.path = path
         if not ctx.may(access.permission, ctx.path):

@@ -3,16 +3,17 @@
 The reply commits with the deed, so it is known exactly when the deed was done.
 Errors are not remembered: nothing was done, so the call may be tried again.
 
-Rows are kept by day. A call looks at today, at yesterday, and at tomorrow in case the
-machine's clock was set back; what is older is swept. So a reply is remembered for 24
-hours at least, and for 48 at most.
+Rows are kept by day. A call looks at today, at yesterday, and at tomorrow; what is older
+is swept. So a reply is remembered for 24 hours at least, and for 48 at most. The days are
+those of a clock of its own, which nobody can set (:class:`ReplyClock`).
 """
 
 from hashlib import blake2b
 from typing import NamedTuple
 
 from moothall.core.errors import InternalError, KeyReusedError, ReplyNotKeptError
-from moothall.core.units import DAY_MS, KIBIBYTE
+from moothall.core.units import DAY_MS, KIBIBYTE, SECOND_MS
+from moothall.ports.clock import Clock
 from moothall.ports.database import Transaction
 
 REPLY_BYTES_MAX = 256 * KIBIBYTE
@@ -41,6 +42,33 @@ class Scope(NamedTuple):
     actor: str
     action: str
     key: str
+
+
+class ReplyClock:
+    """The time by which replies are kept: that of the wall at the start, steady from then on.
+
+    Setting the clock on the wall so makes no key be forgotten early. Over a restart it tells
+    alone how long the hall was down, and it may be wrong: so the day is then that of the
+    newest reply or the one after it, whatever the wall says.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """Begin with the time on the wall, until :meth:`load` knows better."""
+        self._clock = clock
+        self._began_ms = clock.now_ms()
+        self._began_s = clock.monotonic()
+
+    async def load(self, tx: Transaction) -> None:
+        """Begin at the newest reply, or a day later."""
+        row = await tx.fetch_one("SELECT max(day) FROM action_reply")
+        if row is not None and row[0] is not None:
+            day, time_of_day_ms = divmod(self._began_ms, DAY_MS)
+            day = min(max(day, row[0]), row[0] + 1)
+            self._began_ms = day * DAY_MS + time_of_day_ms
+
+    def now_ms(self) -> int:
+        """Return milliseconds that never go back within one process, and seldom are UTC's."""
+        return self._began_ms + int((self._clock.monotonic() - self._began_s) * SECOND_MS)
 
 
 def digest_of(request: bytes) -> str:

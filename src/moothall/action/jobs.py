@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from moothall.action.access import PUBLIC, Public
 from moothall.action.context import Context
 from moothall.action.declare import Effect, room_of
-from moothall.action.idempotency import sweep_replies
+from moothall.action.idempotency import ReplyClock, sweep_replies
+from moothall.action.service import ROOM_PREFIX
 from moothall.core.errors import DeclarationError
 from moothall.ports.lease import Lease
 
@@ -37,7 +37,6 @@ class Job:
     name: str
     every_ms: int
     handler: JobHandler
-    access: Public = PUBLIC
     effect: Effect = Effect.FLOW
 
 
@@ -71,10 +70,22 @@ def job(*, every_ms: int) -> Callable[[JobHandler], Job]:
 EVERY_MS_MIN = 100
 
 
-async def _sweep_replies(ctx: Context) -> None:
-    """Forget old remembered replies, some at a time, so that calls pass between two steps."""
-    while await ctx.write(lambda step: sweep_replies(step.tx, ctx.now_ms), outcome=None):
+async def repeat(ctx: Context, step: Callable[[Context], Awaitable[int]]) -> None:
+    """Take a step until it has nothing left to do; for a job or a FLOW.
+
+    Each step is a transaction of its own, so that calls pass between two.
+
+    Args:
+        ctx: Of the job or FLOW.
+        step: Does some of the work and returns how much; 0 when none is left.
+    """
+    while await ctx.write(step, outcome=None):
         pass
+
+
+async def _sweep_replies(ctx: Context) -> None:
+    """Forget old remembered replies."""
+    await repeat(ctx, lambda step: sweep_replies(step.tx, ctx.use(ReplyClock).now_ms()))
 
 
 FRAMEWORK_JOBS = (Job("action", "action.sweep_replies", 30_000, _sweep_replies),)
@@ -134,7 +145,7 @@ class JobRunner:
             self._house,
             found,
             None,
-            actor=f"room:{found.room}",
+            actor=f"{ROOM_PREFIX}{found.room}",
             session_id="",
             source="",
             request_id="",

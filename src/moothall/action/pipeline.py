@@ -1,10 +1,16 @@
 """The road of a call: every call, from every door, comes by here.
 
-Reading :meth:`Pipeline._pass` and :meth:`Pipeline._deed` is reading the security of
-the house. The order of the steps is a promise (R23): find the action, limit of the
-source, form, who, limit of the member, resource, may they, remembered reply, the deed,
-commit. Raising rolls back, returning commits. On a resource server a member who is new there
-is written down after *limit of the member*, in a commit of its own.
+Reading :meth:`Pipeline._pass`, :meth:`Pipeline._deed` and :meth:`House.authorize` is reading
+the security of the house. The order of the steps is a promise (R23): find the action, limit of
+the source, form, who, limit of the member, resource, may they, remembered reply, the deed,
+commit. Raising rolls back, returning commits.
+
+- A door that can let a client wait charges the source before (:meth:`Pipeline.admit`).
+- After *limit of the member* the idempotency key is looked at; a member who is new on a
+  resource server is written down, in a commit of its own; and what the member holds is read,
+  if it is not in memory, where it stays until the call has ended.
+- Who may not, because what the call is about was removed, is still told the remembered reply
+  of the call that removed it.
 
 Whoever edits this file: nothing here may depend on a door or on a room, and every
 step added is paid by every call.
@@ -38,7 +44,6 @@ from moothall.core.errors import (
     UnknownActionError,
 )
 from moothall.core.ids import ENTROPY_BYTES
-from moothall.core.paths import ROOT
 from moothall.ports.activity import Activity
 from moothall.ports.arrivals import Arrivals
 from moothall.ports.audit import AuditRow
@@ -92,6 +97,7 @@ class Pipeline:
         self._source_rate = source_rate
         self._activity = house.find_port(Activity)
         self._arrivals = house.find_port(Arrivals)
+        self._reply_clock = house.use(idempotency.ReplyClock)
         # A number per call under a random prefix per process: unique without randomness
         # per call, and it tells nothing but how many calls there were.
         self._request_prefix = house.entropy.random_bytes(ENTROPY_BYTES).hex()[:10]
@@ -144,12 +150,19 @@ class Pipeline:
         if self._arrivals is not None and claims.member_id:
             await self._welcome(self._arrivals, call, claims, request_id)
         visit = Visit(call, action, request, claims, request_id)
-        if action.effect is Effect.WRITE:
-            reply = await self._write(visit)
-        elif action.effect is Effect.READ:
-            reply = await self._read(visit)
-        else:
-            reply = await self._flow(visit)
+        authority, member_id = self._house.authority, claims.member_id
+        if member_id and not authority.keep(member_id):
+            await authority.admit(self._house.database, member_id)
+        try:
+            if action.effect is Effect.WRITE:
+                reply = await self._write(visit)
+            elif action.effect is Effect.READ:
+                reply = await self._read(visit)
+            else:
+                reply = await self._flow(visit)
+        finally:
+            if member_id:
+                authority.release(member_id)
         if action.is_activity and self._activity is not None and claims.session_id:
             self._activity.touch(claims.session_id)
         return reply
@@ -220,6 +233,7 @@ class Pipeline:
         async def work(tx: Transaction) -> bytes:
             nonlocal ctx
             self._check_deadline(deadline)
+            self._verifier.check_session(visit.claims)  # it may have ended while the call waited
             ctx = self._context(visit, tx)
             return await self._deed(ctx, visit)
 
@@ -249,7 +263,7 @@ class Pipeline:
             await house.authorize(ctx, visit.request)
         except PermissionDeniedError as error:
             # What an earlier call under this key removed cannot be found again; its reply can.
-            if key is None or ctx.path != ROOT or action.has_fixed_path:
+            if key is None or not ctx.resource_is_missing:
                 raise
             refusal = error
         if key is None:
@@ -257,14 +271,15 @@ class Pipeline:
         scope = idempotency.Scope(ctx.actor, action.name, key)
         # Sorted, so that two spellings of one request are one request.
         digest = idempotency.digest_of(_encode(visit.request, order="deterministic"))
-        known = await idempotency.find_reply(tx, scope, digest, ctx.now_ms)
+        now_ms = self._reply_clock.now_ms()
+        known = await idempotency.find_reply(tx, scope, digest, now_ms)
         if known is not None:
             return known
         if refusal is not None:
             raise refusal
         reply = await self._do(ctx, visit)
         kept = None if action.secret_reply else reply
-        await idempotency.remember_reply(tx, scope, digest, kept, ctx.now_ms)
+        await idempotency.remember_reply(tx, scope, digest, kept, now_ms)
         return reply
 
     async def _do(self, ctx: Context, visit: Visit) -> bytes:
@@ -298,10 +313,11 @@ class Pipeline:
         return reply
 
     async def _flow(self, visit: Visit) -> bytes:
-        """Carry out a FLOW: no transaction of its own, a time limit, and always an audit row.
+        """Carry out a FLOW: no transaction of its own, and a time limit.
 
-        The row commits with the step that changed something; where none did, or the FLOW
-        was refused after all, it is written at the end.
+        Its audit row commits with the step that changed something; where none did, or the
+        FLOW was refused after all, it is written at the end. Only one that is declared with
+        ``is_audited=False`` leaves none when it is done.
         """
         ctx = self._context(visit, None)
         seconds = FLOW_SECONDS_MAX
@@ -328,26 +344,14 @@ class Pipeline:
         return reply
 
     async def _authorize_flow(self, ctx: Context, request: Request) -> None:
-        """Authorize a FLOW on a snapshot of its own."""
-
-        async def work(step: Context) -> None:
-            try:
-                await self._house.authorize(step, request)
-            finally:
-                ctx.path = step.path  # the audit trail names the resource of a refusal too
-
-        await ctx.read(work)
+        """Authorize a FLOW on a snapshot of its own; anybody may call a PUBLIC one."""
+        if isinstance(ctx.action.access, Public):
+            return
+        await ctx.read(lambda step: self._house.authorize(step, request))
 
     async def _handle(self, ctx: Context, request: Request) -> bytes:
-        """Run the handler and encode its result; errors outside its contract are faults."""
-        action = ctx.action
-        try:
-            return _encode(await action.handler(ctx, request))
-        except ActionError as error:
-            if action.expects(error):
-                raise
-            msg = f"{action.name} raised {error.name}, which its declaration does not list"
-            raise InternalError(msg) from error
+        """Run the handler and encode its result."""
+        return _encode(await ctx.action.run(ctx, request))
 
     def _context(self, visit: Visit, tx: Transaction | None) -> Context:
         """Return a fresh context; a transaction that is run again gets another one."""

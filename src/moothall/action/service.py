@@ -24,6 +24,9 @@ S = TypeVar("S", bound="RoomSettings")
 EVERYONE = "everyone"
 """The subject of a binding that holds for every signed-in member."""
 
+ROOM_PREFIX = "room:"
+"""How the principal of a room begins, as which it calls other rooms: ``room:<room>``."""
+
 
 class RoomSettings(msgspec.Struct, metaclass=WireMeta, frozen=True, forbid_unknown_fields=True):
     """One table of settings of a room: fields with defaults, and units in their names."""
@@ -68,6 +71,8 @@ class Service:
     Attributes:
         depends_on: Rooms whose actions this one calls.
         needs: Permissions that it holds, in the whole hall, when it calls them.
+        permissions: Those that its code asks for by ``ctx.may`` or ``ctx.demand``, beside
+            those that its actions and feeds demand.
         member_permissions: What every signed-in member may do without being granted it.
         roles: Roles that administrators can bind.
         settings: Tables of ``moothall.toml`` by name; an action reads one by
@@ -77,6 +82,7 @@ class Service:
 
     depends_on: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    permissions: tuple[str, ...] = ()
     member_permissions: tuple[str, ...] = ()
     roles: tuple[Role, ...] = ()
     settings: Mapping[str, type[RoomSettings]] = field(default_factory=dict)
@@ -103,8 +109,6 @@ class Resources:
     settings: Mapping[type, RoomSettings] = field(default_factory=dict)
     senders: Mapping[str, Sender] = field(default_factory=dict)
     """Ways to reach a person, by kind of address: ``email``, ``phone``."""
-    on_claimed: Callable[[], None] = lambda: None
-    """Called once the hall has its first administrator: the one-time secret is spent."""
     heads: HeadLog | None = None
     """Where signed heads of the audit trail are kept, outside the database."""
 

@@ -19,7 +19,8 @@ from joserfc.jws import JWSRegistry
 
 from moothall.core.errors import UnauthenticatedError
 from moothall.ports.clock import Clock
-from moothall.ports.keyring import KeyRing, Sessions
+from moothall.ports.keyring import KeyRing
+from moothall.ports.sessions import SessionEnds
 
 LIFE_SECONDS = 300
 """How long an access token lives (R5)."""
@@ -34,6 +35,7 @@ REMEMBERED_MAX = 16_384
 
 H = TypeVar("H", bound="Header")
 B = TypeVar("B", bound=msgspec.Struct)
+S = TypeVar("S", bound=msgspec.Struct)
 
 _ALGORITHM = "EdDSA"
 _ALGORITHMS = frozenset({_ALGORITHM, "Ed25519"})
@@ -154,7 +156,7 @@ class TokenVerifier:
     """
 
     def __init__(
-        self, keys: KeyRing, sessions: Sessions, clock: Clock, *, issuer: str, audience: str
+        self, keys: KeyRing, sessions: SessionEnds, clock: Clock, *, issuer: str, audience: str
     ) -> None:
         """Accept tokens that ``issuer`` made for ``audience``."""
         self._keys = keys
@@ -186,9 +188,17 @@ class TokenVerifier:
         if expired:
             self._remembered.pop(token, None)
             raise UnauthenticatedError("the access token has expired", remedy="renew it")
+        self.check_session(claims)
+        return claims
+
+    def check_session(self, claims: Claims) -> None:
+        """Refuse what was verified before its session ended: a call may have waited since.
+
+        Raises:
+            UnauthenticatedError: The session has ended.
+        """
         if self._sessions.has_ended(claims.session_id):
             raise UnauthenticatedError("the session has ended", remedy="sign in again")
-        return claims
 
     def forget_all(self) -> None:
         """Verify every token afresh from now on."""
@@ -237,8 +247,8 @@ def read_parts(token: str, kind: str, header: type[H], body: type[B]) -> tuple[H
         return None
     try:
         raw = [_decode_part(part) for part in parts]
-        head = msgspec.convert(_load_object(raw[0]), header)
-        claims = msgspec.convert(_load_object(raw[1]), body)
+        head = _load(raw[0], header)
+        claims = _load(raw[1], body)
     except (ValueError, RecursionError, msgspec.MsgspecError):
         return None
     if head.alg not in _ALGORITHMS or head.typ.lower() != kind:
@@ -255,17 +265,20 @@ def is_signed_by(token: str, key: OKPKey) -> bool:
     return True
 
 
-def _load_object(raw: bytes) -> Any:
-    """Parse JSON in which no name stands twice (RFC 7519, section 4)."""
+def _load(raw: bytes, kind: type[S]) -> S:
+    """Parse JSON in which no name stands twice (RFC 7519, section 4).
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        members = dict(pairs)
-        if len(members) != len(pairs):
+    The standard library finds the names; msgspec refuses what the other lets pass, such as NaN
+    and half a surrogate pair, which could neither be looked up nor written down.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> None:
+        if len(dict(pairs)) != len(pairs):
             msg = "a name stands twice"
             raise ValueError(msg)
-        return members
 
-    return json.loads(raw.decode("utf-8"), object_pairs_hook=once)
+    json.loads(raw.decode("utf-8"), object_pairs_hook=once)
+    return msgspec.json.decode(raw, type=kind)
 
 
 def _decode_part(part: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Composition: from settings to a hall that answers calls. No wiring happens elsewhere."""
+"""Composition: from settings to a hall that answers calls, all but its doors (``doors.py``)."""
 
 import asyncio
 import contextlib
@@ -21,8 +21,9 @@ from moothall.action.catalog import Catalog
 from moothall.action.connections import Connections
 from moothall.action.cursor import Cursors
 from moothall.action.feed import FeedIndex
-from moothall.action.feeds import FeedHub
 from moothall.action.house import House
+from moothall.action.hub import FeedHub
+from moothall.action.idempotency import ReplyClock
 from moothall.action.jobs import FRAMEWORK_JOBS, JobRunner, SoleHolder
 from moothall.action.migrations import migrate
 from moothall.action.outbox import Outbox
@@ -38,16 +39,18 @@ from moothall.core.disk import describe_failure
 from moothall.core.errors import ConfigurationError
 from moothall.ports.audit import AuditLog
 from moothall.ports.authority import Authority
+from moothall.ports.claim import Claim
 from moothall.ports.clock import Clock
 from moothall.ports.database import Transaction
 from moothall.ports.entropy import Entropy
 from moothall.ports.issuer import Issuer
-from moothall.ports.keyring import KeyRing, SessionEnds, Sessions
+from moothall.ports.keyring import KeyRing
+from moothall.ports.sessions import SessionEnds
 from moothall.ports.shutdown import Shutdown
 from moothall.senders import build_senders
 from moothall.services.access.model import AuditSettings
 from moothall.services.identity.store import following
-from moothall.storage.sqlite import SqliteDatabase
+from moothall.storage.sqlite import SqliteBounds, SqliteDatabase
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -55,6 +58,9 @@ if TYPE_CHECKING:
 DATABASE_FILE = "hall.sqlite"
 KEY_FILE = "sealing.key"
 LOCK_FILE = "hall.lock"
+
+LAST_HEAD_JOBS = ("access.seal_audit", "access.publish_head")
+"""Run once more when a hall closes, in this order."""
 
 LAST_HEAD_SECONDS_MAX = 5.0
 """How long closing may wait for the last head of the audit trail."""
@@ -102,13 +108,13 @@ class Hall:
         """
         try:
             async with asyncio.timeout(LAST_HEAD_SECONDS_MAX):
-                for name in ("access.seal_audit", "access.publish_head"):
+                for name in LAST_HEAD_JOBS:
                     await self.jobs.run(name)
         except Exception as error:  # noqa: BLE001 - the hall must close all the same
             _log.warning("the audit trail was left without a last head", error=str(error))
 
 
-async def open_hall(
+async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test may give
     settings: Settings,
     *,
     clock: Clock | None = None,
@@ -117,6 +123,8 @@ async def open_hall(
     on_claimed: Callable[[], None] = lambda: None,
     on_shutdown: Callable[[], None] = lambda: None,
     issuer: Issuer | None = None,
+    vfs: str | None = None,
+    bounds: SqliteBounds | None = None,
 ) -> Hall:
     """Open the hall in the data folder, making it if there is none.
 
@@ -128,49 +136,41 @@ async def open_hall(
         on_claimed: Called once the hall has its first administrator; must not raise.
         on_shutdown: Called when an administrator stops the hall; must not raise.
         issuer: Instead of the one at the settings' address, in tests of resource servers.
+        vfs: Name of an apsw VFS instead of the system's, in tests of faults.
+        bounds: Of the database, instead of the defaults, in tests.
 
     Raises:
         ConfigurationError: Something must be mended first.
     """
     check_resource_server(settings)
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
-    follows = settings.is_resource_server
-    catalog = _find_catalog(settings)
+    catalog = find_catalog(settings)
     tables = read_hall_tables(settings.tables, catalog.settings)
     folder = settings.data_path
     _make_folder(folder)
     async with AsyncExitStack() as opened:
         lock = opened.enter_context(_lock(folder))
         sealing_key = load_sealing_key(folder / KEY_FILE, entropy, database=folder / DATABASE_FILE)
-        name = "" if follows else settings.public_url or _name_of_hall(sealing_key)
-        audience = settings.audience if follows else name
-        resources = Resources(
-            clock=clock,
-            entropy=entropy,
-            sealing_key=sealing_key,
-            issuer=name,
-            audience=audience,
-            is_follower=follows,
-            services={name: room.service for name, room in catalog.rooms.items()},
-            settings=tables,
-            senders=build_senders(tables),
-            on_claimed=on_claimed,
-            heads=_open_heads(folder, tables),
-        )
+        resources = make_resources(settings, catalog, tables, sealing_key, clock, entropy)
+        audience = resources.audience
         connections, cursors = Connections(clock), Cursors()
         ports: dict[type, object] = {
             **tables,
             **_provide(catalog, resources),
             Connections: connections,
             Cursors: cursors,
+            ReplyClock: ReplyClock(clock),
             FeedIndex: catalog.feeds,
             Shutdown: StopByAction(on_shutdown),
+            Claim: ClaimByAction(on_claimed),
         }
         keys: KeyRing = _port(ports, KeyRing)
-        sessions: Sessions = _port(ports, Sessions)
+        sessions: SessionEnds = _port(ports, SessionEnds)
         authority = _port(ports, Authority)
         audit = _port(ports, AuditLog)
-        database = SqliteDatabase.open(folder / DATABASE_FILE, on_sync_failure=on_sync_failure)
+        database = SqliteDatabase.open(
+            folder / DATABASE_FILE, on_sync_failure=on_sync_failure, bounds=bounds, vfs=vfs
+        )
         opened.push_async_callback(database.close)
         await _migrate(database, clock, catalog)
         way = await _find_way(settings, resources, database, issuer)
@@ -181,7 +181,8 @@ async def open_hall(
         hub = FeedHub(database, authority)
         verifier = TokenVerifier(keys, sessions, clock, issuer=way.name, audience=audience)
         ports |= {FeedHub: hub, TokenVerifier: verifier}
-        _port(ports, SessionEnds).listen(connections.end_session)
+        sessions.listen(connections.end_session)
+        # Each second; where nothing is published, this is how a grant that is gone ends a feed.
         connections.on_look = hub.check_all
         house = House(
             catalog, database, clock, entropy, authority, audit, ports, Outbox(hub.publish)
@@ -203,8 +204,41 @@ async def open_hall(
         )
 
 
-def _find_catalog(settings: Settings) -> Catalog:
-    """Return the rooms that the settings choose, in the shape of this kind of hall."""
+def make_resources(
+    settings: Settings,
+    catalog: Catalog,
+    tables: Mapping[type, RoomSettings],
+    sealing_key: bytes,
+    clock: Clock,
+    entropy: Entropy,
+) -> Resources:
+    """Return what the rooms of a hall may build their adapters from.
+
+    Raises:
+        ConfigurationError: A setting cannot be used.
+    """
+    follows = settings.is_resource_server
+    name = "" if follows else settings.public_url or _name_of_hall(sealing_key)
+    return Resources(
+        clock=clock,
+        entropy=entropy,
+        sealing_key=sealing_key,
+        issuer=name,
+        audience=settings.audience if follows else name,
+        is_follower=follows,
+        services={name: room.service for name, room in catalog.rooms.items()},
+        settings=tables,
+        senders=build_senders(tables),
+        heads=FileHeadLog(find_heads(settings.data_path, tables)),
+    )
+
+
+def find_catalog(settings: Settings) -> Catalog:
+    """Return the rooms that the settings choose, in the shape of this kind of hall.
+
+    Raises:
+        ConfigurationError: There is no such room, or one is declared wrongly.
+    """
     chosen = (*settings.rooms, *ALWAYS_SERVED) if settings.rooms else ()
     own = map(Path, settings.functions)
     return Catalog(find_rooms(chosen, own, is_follower=settings.is_resource_server))
@@ -263,6 +297,18 @@ async def _find_way(
     return _Way(name, used, show_server_key(key.public_key().public_bytes_raw()))
 
 
+class ClaimByAction:
+    """Implements Claim by a callback of whoever runs the hall."""
+
+    def __init__(self, on_claimed: Callable[[], None]) -> None:
+        """Call ``on_claimed`` when the secret is spent."""
+        self._on_claimed = on_claimed
+
+    def spend(self) -> None:
+        """Tell whoever runs the hall."""
+        self._on_claimed()
+
+
 class StopByAction:
     """Implements Shutdown by a callback of whoever runs the hall."""
 
@@ -275,11 +321,11 @@ class StopByAction:
         asyncio.get_running_loop().call_soon(self._on_shutdown)
 
 
-def _open_heads(folder: Path, tables: Mapping[type, RoomSettings]) -> FileHeadLog:
+def find_heads(folder: Path, tables: Mapping[type, RoomSettings]) -> Path:
     """Return the file of signed heads; a relative path begins at the data folder."""
     audit = tables.get(AuditSettings)
     named = audit.heads if isinstance(audit, AuditSettings) else ""
-    return FileHeadLog(folder / (named or HEADS_FILE))
+    return folder / (named or HEADS_FILE)
 
 
 def _provide(catalog: Catalog, resources: Resources) -> dict[type, object]:

@@ -5,18 +5,22 @@ import inspect
 import pkgutil
 import re
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from moothall import services
 from moothall.action.catalog import Room
+from moothall.action.checks import Check
 from moothall.action.declare import Action
 from moothall.action.feed import Feed
 from moothall.action.jobs import Job
 from moothall.action.model import Request, Result
+from moothall.action.restore import AfterRestore
 from moothall.action.service import Personal, Service
 from moothall.core.errors import ActionError, ConfigurationError, DeclarationError
 from moothall.core.names import near_matches
@@ -34,6 +38,8 @@ FURNITURE = frozenset(
         "jobs",
         "personal",
         "adapters",
+        "checks",
+        "restore",
         "migrations",
     }
 )
@@ -65,7 +71,7 @@ def find_rooms(
         ConfigurationError: A folder is missing or holds no room.
         DeclarationError: A room holds a strange file or is declared wrongly.
     """
-    rooms = [_open_room(point.value) for point in entry_points(group=ENTRY_POINTS)]
+    rooms = [_open_room(module_name) for module_name in _installed(ENTRY_POINTS)]
     for folder in folders:
         for path in _rooms_in(folder):
             if path.name in sys.stdlib_module_names or path.name == "moothall":
@@ -80,6 +86,15 @@ def find_rooms(
     needed = {name for room in rooms for name in room.service.depends_on}
     own = _open_with_needed((chosen | needed) & known)
     return [room.shape(is_follower=is_follower) for room in [*own, *rooms]]
+
+
+@cache
+def _installed(group: str) -> tuple[str, ...]:
+    """Return the modules of rooms that installed packages bring along.
+
+    Asked once: it reads the metadata of all that is installed, a file each.
+    """
+    return tuple(point.value for point in entry_points(group=group))
 
 
 def _choose(wanted: set[str], known: set[str]) -> set[str]:
@@ -100,9 +115,18 @@ def _open_with_needed(names: set[str]) -> list[Room]:
     found: dict[str, Room] = {}
     while missing := sorted(names - found.keys()):
         for name in missing:
-            found[name] = _open_room(f"{services.__name__}.{name}")
+            found[name] = _open_built_in(name)
             names = names | set(found[name].service.depends_on)
     return [found[name] for name in sorted(found)]
+
+
+@cache
+def _open_built_in(name: str) -> Room:
+    """Return a built-in room, which stays as it is while the process lives.
+
+    The rooms of users are opened anew by each hall: they may have been edited.
+    """
+    return _open_room(f"{services.__name__}.{name}")
 
 
 def _rooms_in(folder: Path) -> Iterator[Path]:
@@ -133,11 +157,8 @@ def _open_room(module_name: str, expected: Path | None = None) -> Room:
         raise DeclarationError(msg)
     try:
         package = importlib.import_module(module_name)
-    except DeclarationError:
-        raise
     except Exception as error:
-        msg = f"room {name}: cannot be imported: {type(error).__name__}: {error}"
-        raise DeclarationError(msg) from error
+        raise _explained(f"room {name}: cannot be imported", error) from error
     folder = Path(next(iter(getattr(package, "__path__", ["."]))))
     if not hasattr(package, "__path__") or (expected and folder.resolve() != expected):
         msg = f"{expected or name}: another Python module has the name {name!r}; rename the folder"
@@ -163,6 +184,8 @@ def _open_room(module_name: str, expected: Path | None = None) -> Room:
         jobs=tuple(_jobs_in(modules.get("jobs"))),
         personal=_personal_in(name, modules.get("personal")),
         feeds=tuple(_feeds_in(modules.get("feeds"))),
+        checks=tuple(_checks_in(modules.get("checks"))),
+        after_restore=_after_restore_in(name, modules.get("restore")),
     )
 
 
@@ -170,11 +193,27 @@ def _import(module_name: str, room: str) -> ModuleType:
     """Import one piece of a room."""
     try:
         return importlib.import_module(module_name)
-    except DeclarationError:
-        raise
     except Exception as error:
-        msg = f"room {room}: {module_name} cannot be imported: {type(error).__name__}: {error}"
-        raise DeclarationError(msg) from error
+        raise _explained(f"room {room}: {module_name} cannot be imported", error) from error
+
+
+def _explained(told: str, error: Exception) -> DeclarationError:
+    """Return why a module cannot be imported, with the line of the room that is to be mended."""
+    lines = [
+        f"{frame.filename}:{frame.lineno}: "
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<") and not _is_of_house(Path(frame.filename))
+    ]
+    where = lines[-1] if lines else ""
+    if isinstance(error, DeclarationError):
+        return DeclarationError(f"{where}{error}")
+    return DeclarationError(f"{where}{told}: {type(error).__name__}: {error}")
+
+
+def _is_of_house(file: Path) -> bool:
+    """Tell whether a file is of the program itself, and of none of its rooms."""
+    house = Path(services.__file__).parent
+    return house.parent in file.parents and house not in file.parents
 
 
 def _furniture_in(folder: Path) -> list[str]:
@@ -252,6 +291,25 @@ def _feeds_in(module: ModuleType | None) -> Iterator[Feed]:
         for value in vars(part).values():
             if isinstance(value, Feed) and value.find_streams.__module__ == part.__name__:
                 yield value
+
+
+def _checks_in(module: ModuleType | None) -> Iterator[Check]:
+    """Yield the checks that a room declares."""
+    for part in _parts_of(module):
+        for value in vars(part).values():
+            if isinstance(value, Check) and value.handler.__module__ == part.__name__:
+                yield value
+
+
+def _after_restore_in(room: str, module: ModuleType | None) -> AfterRestore | None:
+    """Return what a room does when a backup of its rows was restored."""
+    if module is None:
+        return None
+    found: Any = getattr(module, "after_restore", None)
+    if not inspect.iscoroutinefunction(found):
+        msg = f"room {room}: restore.py declares 'async def after_restore(ctx, restored)'"
+        raise DeclarationError(msg)
+    return cast("AfterRestore", found)
 
 
 def _personal_in(room: str, module: ModuleType | None) -> Personal | None:

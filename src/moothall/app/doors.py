@@ -6,7 +6,7 @@ A door is anything that starts, stops, says where it is, and turns bytes into ca
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import msgspec
@@ -16,19 +16,20 @@ from moothall.action.connections import CloseReason, Connections
 from moothall.action.cursor import Cursors
 from moothall.app.compose import Hall
 from moothall.app.config import Settings
+from moothall.core.errors import ConfigurationError
 from moothall.services.files.model import FileSettings
-from moothall.transports.backend import Backend
+from moothall.transports.backend import CONNECTION_ACTIONS, FILE_ACTIONS, Backend
+from moothall.transports.http.application import Documents
 from moothall.transports.http.bounds import HttpBounds
-from moothall.transports.http.feeds import FeedDoor
-from moothall.transports.http.files import FileDoor
 from moothall.transports.http.openapi import build_openapi
 from moothall.transports.http.origins import read_origins
-from moothall.transports.http.server import HttpDoor
-from moothall.transports.ndjson import NdjsonBounds, NdjsonDoor
+from moothall.transports.http.server import HttpServer
+from moothall.transports.listener import Endpoint, ListenerBounds
+from moothall.transports.ndjson import NdjsonBounds, NdjsonServer
 from moothall.transports.proxies import read_networks
 from moothall.transports.settings import WebSettings
 from moothall.transports.tls import ServerTls
-from moothall.transports.websocket import WebSocketDoor
+from moothall.transports.websocket import WebSockets
 
 
 class Door(Protocol):
@@ -67,10 +68,30 @@ def backend_of(hall: Hall) -> Backend:
     )
 
 
-def _file_door_of(hall: Hall) -> FileDoor | None:
-    """Return what the door for whole files needs; None where the room is not served."""
+def _file_size_of(hall: Hall) -> int:
+    """Return how large a file may be; 0 where the room is not served."""
     settings = hall.house.find_port(FileSettings)
-    return None if settings is None else FileDoor(settings.size_bytes_max)
+    return 0 if settings is None else settings.size_bytes_max
+
+
+def _endpoint_of(settings: Settings, port: int, tls: ServerTls | None) -> Endpoint:
+    """Return where a door listens."""
+    return Endpoint(
+        host=settings.host,
+        port=port,
+        context=None if tls is None else tls.context,
+        insecure=settings.insecure,
+        trusted_proxies=read_networks(settings.trusted_proxies),
+    )
+
+
+def _limit(settings: Settings, bounds: ListenerBounds) -> ListenerBounds:
+    """Return bounds of listening with those that are settings."""
+    return replace(
+        bounds,
+        connections_max=settings.connections_max,
+        connections_per_source_max=settings.connections_per_source_max,
+    )
 
 
 class WebDoor:
@@ -81,27 +102,19 @@ class WebDoor:
         backend = backend_of(hall)
         self._scheme = "http" if tls is None else "https"
         self._host = settings.host
-        self._sockets = WebSocketDoor(backend)
-        self._door = HttpDoor(
-            backend.answer,
-            openapi=lambda: build_openapi(hall.catalog.actions.values()),
-            jwks=hall.public_jwks,
-            describe=lambda: describe_hall(hall),
-            make_request_id=backend.make_request_id,
-            host=settings.host,
-            port=settings.port,
-            context=None if tls is None else tls.context,
-            insecure=settings.insecure,
-            open_socket=self._sockets.open,
-            feeds=FeedDoor(backend.connections, backend.cursor_of),
-            files=_file_door_of(hall),
-            admit=backend.admit,
-            origins=read_origins(hall.house.use(WebSettings).origins),
-            trusted_proxies=read_networks(settings.trusted_proxies),
-            bounds=HttpBounds(
-                connections_max=settings.connections_max,
-                connections_per_source_max=settings.connections_per_source_max,
+        self._sockets = WebSockets(backend)
+        self._door = HttpServer(
+            backend,
+            _endpoint_of(settings, settings.port, tls),
+            Documents(
+                openapi=lambda: build_openapi(hall.catalog.actions.values()),
+                jwks=hall.public_jwks,
+                describe=lambda: describe_hall(hall),
             ),
+            open_socket=self._sockets.open,
+            file_size_bytes_max=_file_size_of(hall),
+            origins=read_origins(hall.house.use(WebSettings).origins),
+            bounds=HttpBounds(listener=_limit(settings, HttpBounds().listener)),
         )
 
     @property
@@ -126,17 +139,10 @@ class LineDoor:
         """Serve ``hall``."""
         self._scheme = "ndjson+plain" if tls is None else "ndjson"
         self._host = settings.host
-        self._door = NdjsonDoor(
+        self._door = NdjsonServer(
             backend_of(hall),
-            host=settings.host,
-            port=settings.line_port,
-            context=None if tls is None else tls.context,
-            insecure=settings.insecure,
-            trusted_proxies=read_networks(settings.trusted_proxies),
-            bounds=NdjsonBounds(
-                connections_max=settings.connections_max,
-                connections_per_source_max=settings.connections_per_source_max,
-            ),
+            _endpoint_of(settings, settings.line_port, tls),
+            bounds=NdjsonBounds(listener=_limit(settings, NdjsonBounds().listener)),
         )
 
     @property
@@ -182,8 +188,13 @@ async def open_doors(
     """Open all doors, or none.
 
     Raises:
-        ConfigurationError: An address cannot be had.
+        ConfigurationError: An address cannot be had, or no room serves what doors call themselves.
     """
+    wanted = CONNECTION_ACTIONS | (FILE_ACTIONS if _file_size_of(hall) else frozenset())
+    if missing := sorted(wanted - set(hall.catalog.actions)):
+        raise ConfigurationError(
+            f"the doors call {', '.join(missing)}, which no room serves; add the room to 'rooms'"
+        )
     doors = tuple(make(hall, settings, tls) for make in makers)
     started: list[Door] = []
     try:

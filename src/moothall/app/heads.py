@@ -80,7 +80,8 @@ class FileHeadLog:
             with self._path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - limit * LINE_BYTES_MAX))
-                return [_text(line) for line in file.read().splitlines()][-limit:]
+                read = file.read(limit * LINE_BYTES_MAX)  # a device would give more without end
+                return [_text(line) for line in read.splitlines()][-limit:]
         except FileNotFoundError:
             return []
 

@@ -62,7 +62,7 @@ async def serve(
             gc.collect()
             gc.freeze()
             announce(_banner(doors.urls, settings, tls, hall, secret))
-            await _keep_house_until(stop, tls)
+            await _watch_certificate_until(stop, tls)
         finally:
             await doors.close()
     finally:
@@ -114,7 +114,7 @@ def _listen_for_signals() -> asyncio.Event:
     return stop
 
 
-async def _keep_house_until(stop: asyncio.Event, tls: ServerTls | None) -> None:
+async def _watch_certificate_until(stop: asyncio.Event, tls: ServerTls | None) -> None:
     """Notice a new certificate until ``stop`` is set; the rest of the housekeeping is jobs."""
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):

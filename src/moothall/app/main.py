@@ -27,7 +27,7 @@ EXIT_CONFIGURATION = 78
     default=None,
     help="Plain HTTP, on loopback or for trusted proxies.",
 )
-@click.option("--functions", metavar="DIR", multiple=True, help="Folder of your own rooms.")
+@click.option("--functions", metavar="DIR", multiple=True, help="A room of yours, or several.")
 @click.option("--rooms", metavar="NAME,...", help="Built-in rooms to serve (all).")
 @click.option("--public-url", metavar="URL", help="Where clients reach it; its name in tokens.")
 @click.option(
@@ -51,7 +51,7 @@ def serve(config: str | None, assignments: tuple[str, ...], **flags: Any) -> Non
     """
     # Only the server needs these, and they take a while to import. The log comes first: it
     # keeps out what the others would load with it.
-    from moothall.app.observe import configure_log  # noqa: PLC0415
+    from moothall.app.log import configure_log  # noqa: PLC0415
 
     # isort: split
     import asyncio  # noqa: PLC0415
@@ -97,8 +97,11 @@ def loop_factory() -> Any:
 
 def main() -> None:
     """Run the program and exit with its code."""
+    from moothall.app.admin import COMMANDS  # noqa: PLC0415
     from moothall.client.cli.main import build_cli, run  # noqa: PLC0415
 
     cli = build_cli()
     cli.add_command(serve)
+    for command in COMMANDS:
+        cli.add_command(command)
     sys.exit(run(cli=cli))

@@ -45,6 +45,7 @@ class ClientError(MoothallError):
     def __init__(self, reason: str, remedy: str = "", /, **details: object) -> None:
         """Take a sentence for what happened, one for what to do, and the facts."""
         super().__init__(reason)
+        self.reason = reason
         self.remedy = remedy
         self.details = details
 
@@ -78,6 +79,12 @@ class CallError(ClientError):
         remedy = answer.details.get("remedy")
         self.remedy = remedy if isinstance(remedy, str) else ""
         self.details = dict(answer.details)
+
+    def __str__(self) -> str:
+        """Return which field is wrong, what happened, and what to do, in one line."""
+        field = self.details.get("field")
+        where = f"{field}: " if isinstance(field, str) and field else ""
+        return f"{where}{self.reason}{'; ' if self.remedy else ''}{self.remedy}"
 
     @property
     def error_name(self) -> str:

@@ -10,9 +10,7 @@ from typing import Any
 import msgspec
 
 from moothall.client.exchange import HTTP_OK, Answer
-
-DEADLINE_MS_MAX = 600_000
-"""The longest time that a hall lets a call name."""
+from moothall.core.units import DEADLINE_MS_MAX
 
 _NO_REPLY = "what came is no reply, no event and no word of a hall"
 

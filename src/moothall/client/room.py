@@ -18,7 +18,20 @@ class Room:
         if verb_noun.startswith("_"):
             raise AttributeError(verb_noun)
 
-        def method(**request: Any) -> Awaitable[Any]:
+        def method(*values: object, **request: Any) -> Awaitable[Any]:
+            refuse_positional(f"{self._name}.{verb_noun}", values)
             return self._hall.call(f"{self._name}.{verb_noun}", request)
 
         return method
+
+
+def refuse_positional(action: str, values: tuple[object, ...]) -> None:
+    """Refuse values without the names of their fields: fields have no order on the wire.
+
+    Raises:
+        TypeError: There are some.
+    """
+    if values:
+        verb_noun = action.partition(".")[2]
+        msg = f"{action}: name the fields, as in {verb_noun}(field=...), not {values[0]!r}"
+        raise TypeError(msg)

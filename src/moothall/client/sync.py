@@ -20,6 +20,7 @@ from moothall.client.feed import Event, Feed, OnBreak
 from moothall.client.files import Progress, Source
 from moothall.client.hall import Hall
 from moothall.client.retry import Effect
+from moothall.client.room import refuse_positional
 from moothall.client.store import Session
 
 T = TypeVar("T")
@@ -232,7 +233,8 @@ class SyncRoom:
         if verb_noun.startswith("_"):
             raise AttributeError(verb_noun)
 
-        def method(**request: Any) -> Any:
+        def method(*values: object, **request: Any) -> Any:
+            refuse_positional(f"{self._name}.{verb_noun}", values)
             return self._hall.call(f"{self._name}.{verb_noun}", request)
 
         return method

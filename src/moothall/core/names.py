@@ -30,8 +30,3 @@ def command_words(room: str, verb_noun: str) -> tuple[str, str]:
     """
     verb, _, noun = verb_noun.partition("_")
     return (singular(noun).replace("_", "-") if noun else room, verb)
-
-
-def camel_case(verb_noun: str) -> str:
-    """Return the name of the request type for an action: ``SubmitScore``."""
-    return "".join(word.capitalize() for word in verb_noun.split("_"))

@@ -1,14 +1,12 @@
 """AuditLog: who did what, when, from where, and what came of it (R24)."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from moothall.ports.database import Transaction
 
 
-@dataclass(frozen=True, slots=True)
-class AuditRow:
-    """One change or refusal.
+class AuditRow(NamedTuple):
+    """One change or refusal, in the order of its columns.
 
     ``outcome`` is ``done`` or the name of the error; ``path`` the resource, if it was
     reached; ``source`` the client's address. ``actor`` is empty for a call without a

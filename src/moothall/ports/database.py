@@ -1,9 +1,10 @@
 """Database and Transaction: rows, and the promise that what is acknowledged stays.
 
-One SQL text serves both engines: parameters are written ``$1``, ``$2``, in any order and
-as often as needed; a ``$1`` in a literal, a quoted name or a comment is text. Statements
-may use ``ON CONFLICT`` and ``RETURNING``. A call ends its transaction by returning or
-raising, never by a ``COMMIT`` or ``ROLLBACK`` of its own.
+There is one engine today, SQLite; what is said of PostgreSQL here is what rooms must do already, so
+that it can be the second. One SQL text serves both: parameters are written ``$1``, ``$2``, in any
+order and as often as needed; a ``$1`` in a literal, a quoted name or a comment is text. Statements
+may use ``ON CONFLICT`` and ``RETURNING``. A call ends its transaction by returning or raising,
+never by a ``COMMIT`` or ``ROLLBACK`` of its own.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,7 +19,7 @@ Row: TypeAlias = tuple[Any, ...]
 class Transaction(Protocol):
     """One view of the data, and in a write the right to change it.
 
-    All methods are awaited on both engines. On SQLite they never suspend, which is
+    All methods are awaited, because another engine suspends. On SQLite they never do, which is
     what lets the writer run many calls one after the other in a single commit.
     """
 
@@ -58,8 +59,9 @@ class Transaction(Protocol):
         """Call ``hook`` once the change is durable and before it is acknowledged.
 
         For what is kept in memory beside the rows. A hook must not raise and must
-        not wait. They run in the order of the calls and of their registration. Hooks of
-        work that is rolled back are dropped; those of a read are never called.
+        not wait. They run in the order of the calls and of their registration. A read that
+        starts after a hook has run sees its change. Hooks of work that is rolled back are
+        dropped; those of a read are never called.
         """
         ...
 

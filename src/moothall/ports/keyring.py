@@ -1,6 +1,5 @@
-"""KeyRing: the keys that sign tokens and seal secrets; and which sessions have ended."""
+"""KeyRing: the keys that sign access tokens."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 from joserfc.jwk import OKPKey
@@ -31,23 +30,4 @@ class KeyRing(Protocol):
 
     def public_jwks(self) -> dict[str, object]:
         """Return the public halves as a JWK set (RFC 7517)."""
-        ...
-
-
-class Sessions(Protocol):
-    """Sessions that ended before their access tokens ran out."""
-
-    def has_ended(self, session_id: str) -> bool:
-        """Tell whether the session was closed or revoked within a token's life."""
-        ...
-
-
-class SessionEnds(Protocol):
-    """Tells when sessions end."""
-
-    def listen(self, on_ended: Callable[[str, str], None]) -> None:
-        """Call ``on_ended`` with (session id, reason) whenever a session has ended, at once.
-
-        It must neither wait nor raise.
-        """
         ...

@@ -54,7 +54,7 @@ class CommandSender:
             raise SenderUnavailableError(msg) from None
         try:
             async with asyncio.timeout(self._timeout_s):
-                await process.communicate(json.dumps(message).encode() + b"\n")
+                await _tell(process, json.dumps(message).encode() + b"\n")
         except TimeoutError:
             msg = f"{program} took longer than {self._timeout_s:g} s"
             raise SenderUnavailableError(msg) from None
@@ -63,6 +63,14 @@ class CommandSender:
         if process.returncode != 0:
             msg = f"{program} exited with code {process.returncode}"
             raise SenderUnavailableError(msg)
+
+
+async def _tell(process: Process, line: bytes) -> None:
+    """Give the program its line and wait for its end; one that does not read it may end well."""
+    try:
+        await process.communicate(line)
+    except RuntimeError:  # uvloop's word for a pipe that the program has closed
+        await process.wait()
 
 
 async def _end(process: Process) -> None:

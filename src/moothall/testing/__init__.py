@@ -7,6 +7,7 @@ changelog fragment.
 
 from moothall.testing.clock import ManualClock
 from moothall.testing.connection import OpenConnection
+from moothall.testing.disk import SimulatedDisk
 from moothall.testing.entropy import SeededEntropy
 from moothall.testing.hall import OpenHall, ProblemError, RecordedEvent, Visitor, open_test_hall
 from moothall.testing.issuer import NearIssuer
@@ -19,6 +20,7 @@ __all__ = [
     "ProblemError",
     "RecordedEvent",
     "SeededEntropy",
+    "SimulatedDisk",
     "Visitor",
     "open_test_hall",
 ]

@@ -1,10 +1,13 @@
 """A hall for tests: everything is real but the clock, chance, and the cost of a password.
 
 It is composed as the program composes it, on SQLite in a folder of the test; only the
-doors are missing. Calls take the whole road: limits, form, who, may they, the deed.
+doors are missing. The folder begins as the first start of a hall leaves it. Calls take the
+whole road: limits, form, who, may they, the deed.
 """
 
 import itertools
+import sys
+import traceback
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -29,10 +32,13 @@ from moothall.ports.database import Row
 from moothall.ports.hasher import PasswordHasher
 from moothall.services.access.actions import digest_secret
 from moothall.services.access.store import renew_claim
+from moothall.storage.sqlite import SqliteBounds
 from moothall.testing.clock import ManualClock
 from moothall.testing.connection import OpenConnection
+from moothall.testing.disk import SimulatedDisk
 from moothall.testing.entropy import SeededEntropy
 from moothall.testing.issuer import NearIssuer
+from moothall.testing.prepared import prepare_folder
 
 Q = TypeVar("Q", bound=Request)
 R = TypeVar("R")
@@ -42,16 +48,22 @@ PASSWORD = "correct horse battery staple"  # noqa: S105 - the password of everyb
 SOURCE = "192.0.2.1"
 """The address that calls come from; one of those kept for examples (RFC 5737)."""
 
+FAULTS_MAX = 16
+"""Faults that are kept for the tests that caused them; the oldest go first."""
+
 _decode = msgspec.json.decode
 _seeds = itertools.count()
+_faults: dict[str, BaseException] = {}
+"""What handlers raised, by request, until the test learns of it."""
 
 
 class ProblemError(Exception):
     """A call was refused; ``problem`` is what the client would see."""
 
-    def __init__(self, action: str, problem: Problem) -> None:
-        """Tell which call came to what."""
-        super().__init__(f"{action}: {problem.code}, {problem.name}: {dict(problem.details)}")
+    def __init__(self, action: str, problem: Problem, fault: BaseException | None = None) -> None:
+        """Tell which call came to what, and of a fault what it was and where."""
+        told = str(dict(problem.details)) if fault is None else _describe(fault)
+        super().__init__(f"{action}: {problem.code}, {problem.name}: {told}")
         self.problem = problem
         self.code = problem.code
         self.name = problem.name
@@ -149,13 +161,15 @@ class OpenHall:
             source: Address of the caller.
 
         Raises:
-            ProblemError: The call was refused; ``code``, ``name`` and ``details`` say why.
+            ProblemError: The call was refused; ``code``, ``name`` and ``details`` say why. Where
+                the handler failed, it is raised from what the handler raised.
         """
         name = action if isinstance(action, str) else action.name
         token = None if as_ is None else as_.token
         reply = await self.answer(name, request, token=token, key=key, source=source)
         if reply.problem is not None:
-            raise ProblemError(name, reply.problem)
+            fault = _faults.pop(reply.problem.request_id, None)
+            raise ProblemError(name, reply.problem, fault) from fault
         assert reply.body is not None
         return _decode(reply.body, type=self.hall.catalog.actions[name].result_type)
 
@@ -254,27 +268,31 @@ class OpenHall:
 
 
 @asynccontextmanager
-async def open_test_hall(
+async def open_test_hall(  # noqa: PLR0913 - each is a part of the world that a test may give
     folder: Path,
     *,
-    functions: Iterable[Path] = (),
+    functions: Path | str | Iterable[Path | str] = (),
     clock: ManualClock | None = None,
     seed: int | None = None,
     limits_scale: float = 1_000.0,
     follows: NearIssuer | None = None,
+    disk: SimulatedDisk | None = None,
+    bounds: SqliteBounds | None = None,
     **settings: Any,
 ) -> AsyncIterator[OpenHall]:
     """Open a hall whose data lies in ``folder``, and close it at the end.
 
     Args:
         folder: A folder of the test, such as ``tmp_path``; opened twice, it is the same hall.
-        functions: Your rooms, or folders that hold them.
+        functions: Your room, or a folder that holds some; or several of them.
         clock: One that is shared with something else; otherwise the hall has its own.
         seed: Chance is the same for the same seed. By default each hall has its own, so that
             one that is opened again makes no id twice.
         limits_scale: Rate limits are multiplied by this, because the clock stands still;
             1.0 to test them.
         follows: Makes it a resource server of another hall of the test; see ``NearIssuer``.
+        disk: What its database lies on, to simulate faults; see ``SimulatedDisk``.
+        bounds: Of its database, instead of the defaults.
         settings: Other settings, by name.
 
     Raises:
@@ -283,19 +301,29 @@ async def open_test_hall(
     clock = clock or ManualClock()
     if not structlog.is_configured():
         # By itself it would show the local variables of a fault, and take a second for it.
-        plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        structlog.configure(processors=[structlog.processors.add_log_level, plain])
+        plain = structlog.dev.ConsoleRenderer(
+            colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+        structlog.configure(processors=[_keep_fault, structlog.processors.add_log_level, plain])
+    chosen = Settings(
+        data=str(folder / "hall"),
+        functions=(str(functions),)
+        if isinstance(functions, Path | str)
+        else tuple(map(str, functions)),
+        limits_scale=limits_scale,
+        **{"public_url": ISSUER, **(follows.settings if follows else {}), **settings},
+    )
+    entropy = SeededEntropy(next(_seeds) if seed is None else seed)
+    if disk is None:  # which must see each file from the beginning
+        await prepare_folder(chosen, entropy)
     hall = await open_hall(
-        Settings(
-            data=str(folder / "hall"),
-            functions=tuple(map(str, functions)),
-            limits_scale=limits_scale,
-            **{"public_url": ISSUER, **(follows.settings if follows else {}), **settings},
-        ),
+        chosen,
         clock=clock,
-        entropy=SeededEntropy(next(_seeds) if seed is None else seed),
-        on_sync_failure=_give_up,
+        entropy=entropy,
+        on_sync_failure=_give_up if disk is None else disk.sync_failures.append,
         issuer=follows,
+        vfs=None if disk is None else disk.vfs,
+        bounds=bounds,
     )
     # The ports are given to the framework as a dict; Argon2 at its real cost would take
     # most of the time of a test.
@@ -304,6 +332,26 @@ async def open_test_hall(
         yield OpenHall(hall, clock)
     finally:
         await hall.close()
+        _faults.clear()
+
+
+def _keep_fault(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Keep what a handler raised, which a client never learns, for the test that called it."""
+    fault, request_id = event.get("exc_info"), event.get("request_id")
+    if isinstance(fault, BaseException) and isinstance(request_id, str):
+        while len(_faults) >= FAULTS_MAX:
+            del _faults[next(iter(_faults))]
+        _faults[request_id] = fault
+    return event
+
+
+def _describe(fault: BaseException) -> str:
+    """Return what was raised, and the line that did it."""
+    frames = traceback.extract_tb(fault.__traceback__)
+    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(fault).__name__}: {fault}{where}"
 
 
 def _give_up(error: BaseException) -> None:

@@ -106,7 +106,6 @@ class Admission:
         self._proxies_only = proxies_only
         self._taken: dict[str, int] = {}
         self.connections = 0
-        self.refused = 0
         self.empty = asyncio.Event()
         self.empty.set()
 
@@ -117,7 +116,6 @@ class Admission:
         is_proxy = is_trusted(source, self._trusted_proxies)
         may_enter = is_proxy or (taken < self._per_source_max and not self._proxies_only)
         if self.connections >= self._connections_max or not may_enter:
-            self.refused += 1
             return None
         self._taken[network] = taken + 1
         self.connections += 1

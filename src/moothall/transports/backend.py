@@ -1,4 +1,4 @@
-"""What a door with connections that stay needs of the house: one thing to hand on."""
+"""What a door needs of the house: one thing to hand on, and the actions that doors call."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -6,6 +6,19 @@ from dataclasses import dataclass
 from moothall.action.call import Call, Reply
 from moothall.action.connections import Connections
 from moothall.ports.clock import Clock
+
+AUTHENTICATE = "identity.authenticate"
+SUBSCRIBE = "feeds.subscribe"
+GET_UPLOAD = "files.get_upload"
+PUT_CHUNK = "files.put_chunk"
+GET_FILE = "files.get_file"
+GET_CHUNK = "files.get_chunk"
+
+CONNECTION_ACTIONS = frozenset({AUTHENTICATE, SUBSCRIBE})
+"""What doors call for a client whose connection stays; every hall must serve them."""
+
+FILE_ACTIONS = frozenset({GET_UPLOAD, PUT_CHUNK, GET_FILE, GET_CHUNK})
+"""What the HTTPS door calls for whole files, where the room ``files`` is served."""
 
 
 @dataclass(frozen=True, slots=True)

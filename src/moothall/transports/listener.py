@@ -15,12 +15,13 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from moothall.core.addresses import source_of
 from moothall.core.errors import ConfigurationError
 from moothall.core.units import SECOND_MS
 from moothall.transports.admission import Admission, Seat, Turns
+from moothall.transports.bounds import check_bounds
 from moothall.transports.proxies import Networks
 
 ACCEPT_TOGETHER_MAX = 8
@@ -47,7 +48,7 @@ class ListenerBounds:
         handshake_timeout_ms: TLS handshake, from its turn to its end.
         handshakes_per_second_max: TLS handshakes that begin in a second, evenly spread; more
             wait, and the sources that wait take turns. Who comes after a pause begins at once.
-        write_timeout_ms: How long TLS may take to close a connection.
+        write_timeout_ms: How long what was written may take to leave, and TLS to close.
         backlog_max: Connections that the system holds until they are accepted.
     """
 
@@ -59,10 +60,38 @@ class ListenerBounds:
     backlog_max: int = 2_048
 
     def __post_init__(self) -> None:
-        """Refuse a bound of nothing: none of them can be switched off."""
-        for bound in fields(self):
-            if getattr(self, bound.name) < 1:
-                raise ConfigurationError(f"{bound.name} must be at least 1")
+        """Refuse a bound of nothing."""
+        check_bounds(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a door listens, and to whom.
+
+    Attributes:
+        host: Name or address to listen at; a name stands for all its addresses.
+        port: 0 for a free one; see ``Listener.port`` after the start.
+        context: Server side of TLS, or None with ``insecure``.
+        insecure: Plain text: at loopback, or for trusted proxies and nobody else.
+        trusted_proxies: Who may speak for others, from ``proxies.read_networks``.
+    """
+
+    host: str
+    port: int
+    context: ssl.SSLContext | None
+    insecure: bool = False
+    trusted_proxies: Networks = ()
+
+    def __post_init__(self) -> None:
+        """Refuse plain text that nobody asked for.
+
+        Raises:
+            ConfigurationError: Neither or both of ``context`` and ``insecure`` are given.
+        """
+        if (self.context is None) != self.insecure:
+            raise ConfigurationError(
+                "a door needs a certificate, or 'insecure' for plain text on loopback"
+            )
 
 
 class Listener:
@@ -71,43 +100,28 @@ class Listener:
     Args:
         make_protocol: Called once a connection is open, its handshake behind it. The protocol
             owns the seat and must release it in ``connection_lost``.
-        host: Name or address to listen at; a name stands for all its addresses.
-        port: 0 for a free one; see ``port`` after the start.
-        context: Server side of TLS, or None with ``insecure``.
-        insecure: Plain text: at loopback, or for trusted proxies and nobody else.
-        trusted_proxies: Who may speak for others, from ``proxies.read_networks``.
+        endpoint: Where it listens.
         bounds: How much of anything there may be.
-
-    Raises:
-        ConfigurationError: Neither or both of ``context`` and ``insecure`` are given.
     """
 
     def __init__(
         self,
         make_protocol: Callable[[Seat], asyncio.BaseProtocol],
+        endpoint: Endpoint,
         *,
-        host: str,
-        port: int,
-        context: ssl.SSLContext | None,
-        insecure: bool = False,
-        trusted_proxies: Networks = (),
         bounds: ListenerBounds | None = None,
     ) -> None:
-        if (context is None) != insecure:
-            raise ConfigurationError(
-                "a door needs a certificate, or 'insecure' for plain text on loopback"
-            )
         self._make_protocol = make_protocol
-        self._host = host
-        self._port = port
-        self._context = context
-        self._trusted_proxies = trusted_proxies
+        self._host = endpoint.host
+        self._port = endpoint.port
+        self._context = endpoint.context
+        self._trusted_proxies = endpoint.trusted_proxies
         self._bounds = bounds or ListenerBounds()
         self._admission = Admission(
             self._bounds.connections_max,
             self._bounds.connections_per_source_max,
-            trusted_proxies,
-            proxies_only=context is None and bool(trusted_proxies),
+            endpoint.trusted_proxies,
+            proxies_only=endpoint.insecure and bool(endpoint.trusted_proxies),
         )
         self._listeners: list[socket.socket] = []
         self._opening: set[asyncio.Task[None]] = set()
@@ -180,7 +194,8 @@ class Listener:
             listeners.append(listener)
             port = listener.getsockname()[1]
         if not listeners:
-            raise ConfigurationError(f"{failure}; choose another host or port")
+            remedy = "choose another host or port, such as --port 9443"
+            raise ConfigurationError(f"{failure}; {remedy}")
         return listeners
 
     async def _resolve(self) -> list[tuple[socket.AddressFamily, str]]:

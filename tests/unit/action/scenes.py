@@ -27,6 +27,7 @@ class Done(Result):
 
 @action(access=PUBLIC, effect=READ, limit=PerSource(calls=9, window_ms=9), raises=())
 async def do_thing(ctx: Context, request: DoThing) -> Done:
+    "Do it."
     return Done(number=request.number)
 """
 
@@ -44,8 +45,10 @@ def write_room(folder: Path, name: str, **files: str) -> Path:
 @contextmanager
 def forget_rooms(folder: Path) -> Iterator[None]:
     """Undo what importing rooms from ``folder`` leaves behind in this process."""
-    path, modules = list(sys.path), set(sys.modules)
+    path, modules, writes_none = list(sys.path), set(sys.modules), sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
     yield
+    sys.dont_write_bytecode = writes_none
     sys.path[:] = path
     for name in set(sys.modules) - modules:
         places = [getattr(sys.modules[name], "__file__", None) or ""]

@@ -81,6 +81,23 @@ def test_any_text_is_no_assertion_and_nothing_else_happens(text: str) -> None:
     assert read_assertion(text) is None
 
 
+@pytest.mark.requirement("R1", "R32")
+def test_half_a_character_is_no_assertion() -> None:
+    """The database could not look the name up; found by tests/fuzz."""
+    _, _, signature = sign().split(".")
+    header = {"alg": "EdDSA", "typ": "client-authentication+jwt"}
+    claims = {"iss": "\ud800", "sub": "\ud800", "aud": HALL, "exp": 1, "iat": 1, "jti": "1"}
+    parts = [
+        urlsafe_b64encode(json.dumps(each).encode()).rstrip(b"=").decode()
+        for each in (header, claims)
+    ]
+    assert read_assertion(".".join([*parts, signature])) is None
+    parts[1] = urlsafe_b64encode(json.dumps({**claims, "iss": "a"}).encode()).rstrip(b"=").decode()
+    assert read_assertion(".".join([*parts, signature])) is None
+    parts[1] = urlsafe_b64encode(json.dumps({**claims, "iss": "a", "sub": "a"}).encode()).decode()
+    assert read_assertion(".".join([parts[0], parts[1].rstrip("="), signature])) is not None
+
+
 @given(st.binary(max_size=40))
 def test_a_key_has_one_spelling_and_32_bytes(raw: bytes) -> None:
     encoded = urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -2,10 +2,12 @@
 
 import sys
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, NewType, TypedDict, TypeVar
+from typing import Annotated, Any, Generic, Literal, NewType, TypedDict, TypeVar
 
 import msgspec
 import pytest
+from msgspec import Meta
+from structlog.testing import capture_logs
 
 from moothall.action import (
     PUBLIC,
@@ -18,6 +20,7 @@ from moothall.action import (
     Role,
     Service,
     Signed,
+    Slug,
     action,
 )
 from moothall.action.catalog import COMMANDS_RESERVED, Catalog, Room
@@ -193,7 +196,7 @@ def test_an_object_that_lets_unknown_fields_pass_is_found_at_any_depth(inner: An
 
 
 class Tree(Request):
-    children: list["Tree"]
+    children: Annotated[list["Tree"], Meta(max_length=2)]
 
 
 def test_a_request_may_hold_itself() -> None:
@@ -232,7 +235,94 @@ def test_permissions_are_those_demanded_and_those_handed_out() -> None:
     limit = PerActor(calls=1, window_ms=1)
     room = make_room(
         declare(access=Signed("things:do"), limit=limit),
+        permissions=("things:see", "things:keep"),
         member_permissions=("things:see",),
-        roles=(Role("keeper", ("things:keep",)),),
+        roles=(Role("keeper", ("things:keep", "things:do")),),
     )
     assert Catalog([room]).permissions == {"things:do", "things:see", "things:keep"}
+
+
+@pytest.mark.requirement("R40")
+@pytest.mark.parametrize(
+    ("plate", "told"),
+    [
+        (
+            {"roles": (Role("keeper", ("things:do", "things:od")),)},
+            "role 'keeper' holds 'things:od', which nothing demands; did you mean things:do?",
+        ),
+        (
+            {"member_permissions": ("thing:do",)},
+            "room 'things': member_permissions holds 'thing:do', which nothing demands",
+        ),
+        (
+            {"needs": ("walls:paint",)},
+            "if your code asks for it by ctx.may, name it in Service(permissions=...)",
+        ),
+    ],
+)
+def test_a_permission_that_nothing_demands_is_refused(plate: dict[str, Any], told: str) -> None:
+    declared = declare(access=Signed("things:do"), limit=PerActor(calls=1, window_ms=1))
+    assert told in refuse(make_room(declared, **plate))
+
+
+def declare_field(kind: Any) -> Any:
+    """Declare an action whose request has one field, of a type that is a parameter."""
+
+    class Outer(Request):
+        held: kind
+
+    async def ask(ctx: Context, request: Ask) -> Done:
+        return Done()
+
+    ask.__annotations__["request"] = Outer
+    return declare(ask)
+
+
+@pytest.mark.requirement("R40")
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (str, "Outer.held is text without a bound; use Text, Name, Slug, Id or Meta(max_length=)"),
+        (str | None, "Outer.held is text without a bound"),
+        (Annotated[str, Meta(pattern=r"^a+$")], "text without a bound"),
+        (Annotated[str, Meta(pattern=r"^a{2,}$")], "text without a bound"),
+        (Annotated[str, Meta(pattern=r"a{2}")], "text without a bound"),
+        (bytes, "Outer.held is bytes without a bound; use Annotated[bytes, Meta(max_length=)]"),
+        (list[Slug], "Outer.held is a list without a bound; use Annotated[list[...], "),
+        (tuple[Slug, ...], "a list without a bound"),
+        (Annotated[list[str], Meta(max_length=2)], "Outer.held is text without a bound"),
+        (dict[Slug, Slug], "Outer.held is an object without a bound; use Annotated[dict[...], "),
+        (Annotated[dict[str, Slug], Meta(max_length=2)], "Outer.held is text without a bound"),
+        (int, "Outer.held is an integer without bounds; use SafeInteger or Meta(ge=, le=)"),
+        (Annotated[int, Meta(ge=0)], "an integer without bounds"),
+    ],
+)
+def test_what_a_client_could_make_as_large_as_it_likes_is_refused(kind: Any, told: str) -> None:
+    assert told in refuse(make_room(declare_field(kind)))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Slug,
+        Annotated[str, Meta(max_length=2)],
+        Annotated[str, Meta(pattern=r"^[*+|]{1,2}\+\|(?!\n)$")],
+        Annotated[bytes, Meta(max_length=2)],
+        Annotated[list[Slug], Meta(max_length=2)],
+        tuple[Slug, Slug],
+        Annotated[dict[Slug, Slug], Meta(max_length=2)],
+        Annotated[int, Meta(gt=0, lt=9)],
+        Literal["a", "b"],
+        float,
+        bool,
+    ],
+)
+def test_what_has_a_bound_is_served(kind: Any) -> None:
+    assert Catalog([make_room(declare_field(kind))]).actions
+
+
+def test_an_action_without_a_docstring_is_told() -> None:
+    with capture_logs() as logs:
+        Catalog([make_room(declare())])
+    [said] = logs
+    assert (said["event"], said["action"]) == ("action without a docstring", "things.do_thing")

@@ -36,8 +36,8 @@ async def note_time(ctx: Context) -> None:
 """
 
 
-def write_job_room(folder: Path, name: str) -> None:
-    room = write_room(folder, name, jobs=JOBS.replace("{room}", name))
+def write_job_room(folder: Path, name: str, jobs: str = JOBS) -> None:
+    room = write_room(folder, name, jobs=jobs.replace("{room}", name))
     (room / "migrations").mkdir()
     (room / "migrations" / "0001_run.sql").write_text(f"CREATE TABLE {name}_run (at_ms INTEGER);\n")
 
@@ -53,6 +53,36 @@ async def test_a_job_of_a_room_runs_and_is_audited(tmp_path: Path) -> None:
         assert await runs(hall, "shop_t") == 1
         rows = await hall.rows("SELECT actor, action, outcome FROM access_audit")
         assert rows == [("room:shop_t", "shop_t.note_time", "done")]
+
+
+SWEEP = """
+from moothall.action import Context, job, repeat
+
+STEPS = []
+
+
+@job(every_ms=60_000)
+async def sweep_runs(ctx: Context) -> None:
+    '''Delete what there is, two rows at a time.'''
+
+    async def delete(step: Context) -> int:
+        some = "SELECT rowid FROM {room}_run ORDER BY rowid LIMIT 2"
+        STEPS.append(await step.tx.execute(f"DELETE FROM {room}_run WHERE rowid IN ({some})"))
+        return STEPS[-1]
+
+    await repeat(ctx, delete)
+"""
+
+
+async def test_a_step_is_repeated_until_nothing_is_left(tmp_path: Path) -> None:
+    write_job_room(tmp_path, "shop_v", SWEEP)
+    async with open_test_hall(tmp_path, functions=[tmp_path]) as hall:
+        sql = "INSERT INTO shop_v_run VALUES (1), (2), (3), (4)"
+        await hall.hall.database.write(lambda tx: tx.execute(sql))
+        await hall.run_job("shop_v.sweep_runs")
+        assert await runs(hall, "shop_v") == 0
+        assert sys.modules["shop_v.jobs"].STEPS == [2, 2, 0]
+        assert await hall.rows("SELECT action FROM access_audit") == []
 
 
 async def test_a_job_that_fails_is_logged_and_runs_again(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from moothall.action.migrations import ENGINES, Migration, migrate, read_migrations
 from moothall.core.errors import ConfigurationError
@@ -142,12 +143,29 @@ async def test_a_step_that_fails_leaves_nothing(database: SqliteDatabase, folder
     assert await apply(database, folder) == ["0001_notes"]
 
 
-async def test_what_came_before_a_failure_stays(database: SqliteDatabase, folder: Path) -> None:
-    write(folder, n0001_notes=NOTES, n0002_title="ALTER TABLE no_such_table ADD COLUMN x")
+async def test_a_step_that_cannot_be_applied_is_named(
+    database: SqliteDatabase, folder: Path
+) -> None:
+    write(folder, n0001_notes=NOTES, n0002_title="CREATE TABL x", n0003_last="SELECT 1")
+    with pytest.raises(ConfigurationError) as refused:
+        await apply(database, folder)
+    told = str(refused.value)
+    assert told.startswith(f"notes: {folder / '0002_title.sql'}: the migration cannot be applied: ")
+    assert "TABL" in told
+    assert "\n" not in told
+
+
+async def test_a_failure_leaves_the_tables_as_they_were(
+    database: SqliteDatabase, folder: Path
+) -> None:
+    write(folder, n0001_notes=NOTES)
+    await apply(database, folder)
+    write(folder, n0002_title=TITLE, n0003_last="ALTER TABLE no_such_table ADD COLUMN x")
     with pytest.raises(Exception, match="no_such_table"):
         await apply(database, folder)
-    write(folder, n0002_title=TITLE)
-    assert await apply(database, folder) == ["0002_title"]
+    assert await columns(database) == ["id", "text"]
+    write(folder, n0003_last="SELECT 1")
+    assert await apply(database, folder) == ["0002_title", "0003_last"]
 
 
 @pytest.mark.parametrize("ending", ["COMMIT", "ROLLBACK", "COMMIT; BEGIN", "ROLLBACK; BEGIN"])
@@ -181,7 +199,7 @@ async def test_an_edited_step_is_noticed(database: SqliteDatabase, folder: Path)
     write(folder, n0001_notes=NOTES)
     await apply(database, folder)
     write(folder, n0001_notes=f"{NOTES} ", n0002_title=TITLE)
-    with pytest.raises(ConfigurationError, match="notes: migration 0001_notes was edited"):
+    with pytest.raises(ConfigurationError, match=r"0001_notes was edited.*write 0003_.*--data DIR"):
         await apply(database, folder)
     assert await columns(database) == ["id", "text"]
 
@@ -189,8 +207,14 @@ async def test_an_edited_step_is_noticed(database: SqliteDatabase, folder: Path)
 async def test_the_schema_may_be_one_release_ahead(database: SqliteDatabase, folder: Path) -> None:
     write(folder, n0001_notes=NOTES, n0002_title=TITLE)
     await apply(database, folder)
-    (folder / "0002_title.sql").unlink()
-    assert await apply(database, folder) == []
+    with capture_logs() as logs:
+        assert await apply(database, folder) == []
+        assert logs == []
+        (folder / "0002_title.sql").unlink()
+        assert await apply(database, folder) == []
+    [said] = logs
+    assert said["event"] == "the database has a migration more than this release"
+    assert said["room"] == "notes"
 
 
 async def test_a_newer_schema_is_refused(database: SqliteDatabase, folder: Path) -> None:

@@ -171,7 +171,9 @@ async def test_whatever_is_raised_undoes_all(
 
 
 @pytest.mark.requirement("R40")
-@pytest.mark.parametrize("misdeed", ["crash", "unlisted_below", "sleep", "unencodable"])
+@pytest.mark.parametrize(
+    "misdeed", ["crash", "unlisted_below", "sleep", "unencodable", "forgotten"]
+)
 async def test_a_bug_leaks_nothing_and_is_logged_whole(
     hall: OpenHall, ada: Visitor, misdeed: str
 ) -> None:
@@ -195,6 +197,8 @@ async def test_a_bug_leaks_nothing_and_is_logged_whole(
     if misdeed == "unlisted_below":
         assert "note_lost" in told
         assert "does not list" in told
+    if misdeed == "forgotten":
+        assert "notes.put_note returned None, not the Note that its declaration names" in told
 
 
 async def test_a_read_changes_nothing(hall: OpenHall, ada: Visitor) -> None:

@@ -25,6 +25,7 @@ from moothall.action.token import (
     sign_token,
 )
 from moothall.core.errors import UnauthenticatedError
+from moothall.services.identity.adapters.sessions import EndedSessions
 from moothall.testing import ManualClock, OpenHall
 from moothall.testing.clock import NEW_YEAR_MS
 from moothall.testing.hall import ISSUER
@@ -76,19 +77,12 @@ class Keys:
         return {}
 
 
-class EndedSessions:
-    def __init__(self) -> None:
-        self.ended: set[str] = set()
-
-    def has_ended(self, session_id: str) -> bool:
-        return session_id in self.ended
-
-
 class Door:
     """A verifier with all that it depends on."""
 
     def __init__(self) -> None:
-        self.keys, self.sessions, self.clock = Keys(), EndedSessions(), ManualClock()
+        self.keys, self.clock = Keys(), ManualClock()
+        self.sessions = EndedSessions(self.clock)
         self.verifier = TokenVerifier(
             self.keys, self.sessions, self.clock, issuer=HALL, audience=HALL
         )
@@ -446,7 +440,7 @@ def test_a_retired_key_and_an_ended_session_end_remembered_tokens(door: Door) ->
     token, other = door.sign(), door.sign(session_id="s2")
     assert not door.refuses(token)
     assert not door.refuses(other)
-    door.sessions.ended.add("s1")
+    door.sessions.add("s1", door.clock.now_ms(), "closed")
     assert door.refuses(token)
     assert not door.refuses(other)
     door.keys.retire("k1")

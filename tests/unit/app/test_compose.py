@@ -2,18 +2,29 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from moothall.app import compose
-from moothall.app.compose import DATABASE_FILE, KEY_FILE, LOCK_FILE
+from moothall.app.compose import DATABASE_FILE, KEY_FILE, LOCK_FILE, Hall, open_hall
+from moothall.app.config import Settings
 from moothall.core.errors import ConfigurationError
 from moothall.storage.sqlite import SqliteDatabase
 from moothall.testing import ProblemError, open_test_hall
+from tests.contract.databases import never
 from tests.unit.action.scenes import GOOD, write_room
+
+
+@asynccontextmanager
+async def open_first(folder: Path) -> AsyncIterator[Hall]:
+    """Open a hall as the program does; in a folder that the test kit has not prepared."""
+    hall = await open_hall(Settings(data=str(folder / "hall")), on_sync_failure=never)
+    yield hall
+    await hall.close()
 
 
 @pytest.mark.requirement("R40")
@@ -92,10 +103,10 @@ async def test_the_key_is_on_disk_before_there_is_a_database(
     with monkeypatch.context() as patched:
         patched.setattr(SqliteDatabase, "open", cut)
         with pytest.raises(KeyboardInterrupt):
-            async with open_test_hall(tmp_path):
+            async with open_first(tmp_path):
                 pass
     text = key.read_text()
-    async with open_test_hall(tmp_path):
+    async with open_first(tmp_path):
         assert key.read_text() == text
 
 
@@ -116,8 +127,7 @@ FILES = {DATABASE_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-shm", KEY_FILE
 
 @pytest.mark.usefixtures("careless")
 async def test_only_its_owner_can_read_a_hall(tmp_path: Path) -> None:
-    async with open_test_hall(tmp_path) as hall:
-        await hall.member("ada")
+    async with open_first(tmp_path):
         assert modes_in(tmp_path / "hall") == dict.fromkeys(FILES, "0o600")
     assert (tmp_path / "hall").stat().st_mode & 0o777 == 0o700
 
@@ -153,10 +163,10 @@ async def test_the_name_of_a_new_folder_is_synced_too(
 ) -> None:
     synced: list[Path] = []
     monkeypatch.setattr(compose, "sync_folder", synced.append)
-    async with open_test_hall(tmp_path / "a" / "b"):
+    async with open_first(tmp_path / "a" / "b"):
         assert set(synced) == {tmp_path, tmp_path / "a", tmp_path / "a" / "b"}
         synced.clear()
-    async with open_test_hall(tmp_path / "a" / "b"):
+    async with open_first(tmp_path / "a" / "b"):
         assert synced == []
 
 

@@ -4,7 +4,6 @@ import importlib
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,7 @@ from moothall.action.catalog import Catalog
 from moothall.app import discovery
 from moothall.app.discovery import FURNITURE, find_rooms
 from moothall.core.errors import ConfigurationError, DeclarationError
-from tests.unit.action.scenes import GOOD, IMPORTS, write_room
+from tests.unit.action.scenes import GOOD, IMPORTS, forget_rooms, write_room
 
 BUILT_IN = ("hall",)
 
@@ -68,7 +67,9 @@ async def lead(ctx: Context) -> None:
 
 @pytest.mark.requirement("R3")
 def test_a_room_is_served_in_one_of_two_shapes(tmp_path: Path) -> None:
-    actions = f"{GOOD}\n\n{GOOD.replace('do_thing', 'do_other').split(IMPORTS)[-1]}"
+    signed = GOOD.replace("PUBLIC", "Signed('a:do')")
+    other = signed.split(IMPORTS)[-1].replace("do_thing", "do_other").replace("a:do", "b:do")
+    actions = f"{signed}\n\n{other}"
     plate = FOLLOWER.replace("JOBS", "'follow',")
     write_room(tmp_path, "shop_v", __init__=plate, actions=actions, jobs=JOBS)
     whole, follower = (
@@ -81,6 +82,25 @@ def test_a_room_is_served_in_one_of_two_shapes(tmp_path: Path) -> None:
     assert [one.name for one in follower.jobs] == ["shop_v.follow"]
     assert Catalog([whole]).permissions >= {"a:do", "b:do"}
     assert "b:do" not in Catalog([follower]).permissions
+
+
+@pytest.mark.requirement("R40")
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("import nowhere_at_all", "room shop_x1: shop_x1.actions cannot be imported: ModuleNotF"),
+        ("A = Signed('toss')", "permission 'toss' must be spelled noun:verb"),
+        ("B = action(access=PUBLIC)(print)", "the declaration lacks effect, limit, raises"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_named_with_the_line(
+    tmp_path: Path, line: str, told: str
+) -> None:
+    room = write_room(tmp_path, "shop_x1", actions=f"{IMPORTS}\n\n{line}\n")
+    with forget_rooms(tmp_path), pytest.raises(DeclarationError) as refused:
+        find_rooms(BUILT_IN, [room])
+    assert str(refused.value).startswith(f"{room / 'actions.py'}:7: ")
+    assert told in str(refused.value)
 
 
 def test_a_follower_names_what_is_there(tmp_path: Path) -> None:
@@ -172,6 +192,7 @@ def test_what_tools_leave_behind_is_no_strange_file(tmp_path: Path) -> None:
 
 def test_all_furniture_may_stand_in_a_room(tmp_path: Path) -> None:
     pieces = dict.fromkeys(FURNITURE - {"migrations", "actions"}, "")
+    pieces["restore"] = "async def after_restore(ctx, restored): ...\n"
     pieces["personal"] = "async def export_rows(): ...\nasync def erase_rows(): ...\n"
     assert found(write_room(tmp_path, "shop_i", **pieces)) == ["shop_i"]
 
@@ -269,15 +290,19 @@ def test_a_rooms_name_stands_on_the_wire(tmp_path: Path, name: str) -> None:
 def test_installed_packages_bring_rooms_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def points(value: str) -> Any:
-        return lambda group: [EntryPoint("shop", value, group)]
+    def install(value: str) -> None:
+        # Each has a group of its own, because a process asks once for each.
+        monkeypatch.setattr(discovery, "ENTRY_POINTS", f"rooms at {value}")
+        monkeypatch.setattr(
+            discovery, "entry_points", lambda group: [EntryPoint("shop", value, group)]
+        )
 
     write_room(tmp_path / "bundle", "shop_r")
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
-    monkeypatch.setattr(discovery, "entry_points", points("bundle.shop_r"))
+    install("bundle.shop_r")
     assert found() == ["shop_r"]
-    monkeypatch.setattr(discovery, "entry_points", points("bundle.shop_r.actions"))
+    install("bundle.shop_r.actions")
     with pytest.raises(DeclarationError, match="rename the folder"):
         find_rooms(BUILT_IN, [])
 
@@ -304,3 +329,12 @@ def test_a_type_that_several_modules_use_is_one_type(tmp_path: Path) -> None:
     actions = "from shop_t.model import Thing\nItem = Thing\n" + GOOD
     write_room(tmp_path, "shop_t", model=model, actions=actions)
     assert found(tmp_path) == ["shop_t"]
+
+
+def test_rooms_of_users_are_read_again_and_built_in_ones_are_not(tmp_path: Path) -> None:
+    room = write_room(tmp_path, "shop_again")
+    before = find_rooms(BUILT_IN, [room])
+    (room / "migrations").mkdir()
+    after = find_rooms(BUILT_IN, [room])
+    assert [one is other for one, other in zip(before, after, strict=True)] == [True, False]
+    assert after[-1].migrations == room / "migrations"

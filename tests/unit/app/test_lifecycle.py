@@ -40,11 +40,11 @@ async def serve(
         halls.append(await open_hall(settings, clock=clock, **rest))
         return halls[0]
 
-    async def keep_house_until(_stop: object, _tls: object) -> None:
+    async def watch_certificate_until(_stop: object, _tls: object) -> None:
         await story(OpenHall(halls[0], clock), shown[0])
 
     monkeypatch.setattr(lifecycle, "open_hall", open_with_clock)
-    monkeypatch.setattr(lifecycle, "_keep_house_until", keep_house_until)
+    monkeypatch.setattr(lifecycle, "_watch_certificate_until", watch_certificate_until)
     chosen = Settings(data=str(folder), insecure=True, **settings)
     await lifecycle.serve(chosen, shown.append, [lambda *_: NoDoor()])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from moothall.app import lifecycle, observe
+from moothall.app import lifecycle, log
 from moothall.app.main import serve
 
 
@@ -18,7 +18,7 @@ def test_what_a_server_writes_is_its_owners_alone(
         (tmp_path / "file").touch()
 
     monkeypatch.setattr(lifecycle, "serve", write)
-    monkeypatch.setattr(observe, "configure_log", lambda _level: None)
+    monkeypatch.setattr(log, "configure_log", lambda _level: None)
     before = os.umask(0o000)
     try:
         result = CliRunner().invoke(serve, ["--data", str(tmp_path)], catch_exceptions=False)

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from moothall.app.doors import describe_hall
+from moothall.app.doors import backend_of, describe_hall
 from moothall.client import Wallet, World
 from moothall.client.cli.main import build_cli
 from moothall.client.cli.settings import Settings
@@ -18,9 +18,10 @@ from moothall.client.cli.state import State
 from moothall.client.wallet import Server
 from moothall.testing import ManualClock, open_test_hall
 from moothall.testing.hall import ISSUER, PASSWORD, OpenHall, Visitor
-from moothall.transports.http.application import HttpApplication
+from moothall.transports.http.application import Documents, HttpApplication
 from moothall.transports.http.bounds import HttpBounds
 from moothall.transports.http.openapi import build_openapi
+from moothall.transports.http.state import FROM_CLIENT
 
 NAME = "home"
 
@@ -52,17 +53,18 @@ class Desk:
             self._stack.enter_async_context(open_test_hall(folder, clock=clock))
         )
         application = HttpApplication(
-            self.hall.hall.pipeline.answer,
-            openapi=lambda: build_openapi(self.hall.hall.catalog.actions.values()),
-            jwks=self.hall.hall.public_jwks,
-            describe=lambda: describe_hall(self.hall.hall),
-            make_request_id=lambda: "r1",
+            backend_of(self.hall.hall),
+            Documents(
+                openapi=lambda: build_openapi(self.hall.hall.catalog.actions.values()),
+                jwks=self.hall.hall.public_jwks,
+                describe=lambda: describe_hall(self.hall.hall),
+            ),
             bounds=HttpBounds(),
         )
 
         async def door(scope: Any, receive: Any, send: Any) -> None:
             # What the listener knows of a connection.
-            await application({**scope, "state": {"is_proxy": False}}, receive, send)
+            await application({**scope, "state": FROM_CLIENT}, receive, send)
 
         self._door = httpx.ASGITransport(door)
 

@@ -91,6 +91,27 @@ async def test_retries_end() -> None:
     assert caught.value.request_id == "r1"
 
 
+async def test_a_refusal_says_in_one_line_which_field_what_and_what_to_do() -> None:
+    wrong = {"reason": "this is a whole number", "field": "tea_id", "remedy": "give text"}
+    answers = [problem("invalid_argument", status=400, retryable=False, **wrong), problem()]
+    async with connect(StubHall(*answers), limits=Limits(retries=0)) as client:
+        with pytest.raises(CallError) as caught:
+            await client.call("leaderboards.get_rank")
+        assert str(caught.value) == "tea_id: this is a whole number; give text"
+        assert caught.value.reason == "this is a whole number"
+        with pytest.raises(CallError) as caught:
+            await client.call("leaderboards.get_rank")
+        assert str(caught.value) == "It is unavailable."
+
+
+async def test_fields_of_a_method_are_named() -> None:
+    hall = StubHall()
+    async with connect(hall) as client:
+        with pytest.raises(TypeError, match=r"leaderboards\.get_rank: name the fields, as in"):
+            await client.leaderboards.get_rank("7")
+    assert hall.requests == []
+
+
 @pytest.mark.parametrize("action", ["mail.send_letter", "unknown.deed"])
 @pytest.mark.parametrize("fault", [LOST, problem()])
 async def test_what_is_no_write_is_sent_once_and_without_a_key(

@@ -191,6 +191,16 @@ def test_object_within_an_object_stands_below_its_name(show: Show) -> None:
     ]
 
 
+def test_the_empty_place_is_the_whole_hall(show: Show) -> None:
+    shown = show({"role": "administrator", "at": "", "path": "", "note": ""}, columns=80)
+    assert [line.split(maxsplit=1)[1:] for line in shown.lines] == [
+        ["administrator"],
+        ["the whole hall"],
+        ["the whole hall"],
+        [],
+    ]
+
+
 def test_moment_that_has_not_been_is_no_year_1970(show: Show) -> None:
     shown = show({"head_count": 0, "head_at_ms": 0}, columns=80)
     assert shown.lines == ["head_count: 0", "head_at_ms: never"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from moothall.core.names import camel_case, command_words, near_matches, singular
+from moothall.core.names import command_words, near_matches, singular
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,6 @@ def test_commands_are_noun_and_verb(action: str, words: tuple[str, str]) -> None
 def test_singular() -> None:
     nouns = ("entries", "boards", "classes", "class", "news")
     assert [singular(noun) for noun in nouns] == ["entry", "board", "class", "class", "new"]
-
-
-def test_request_types_are_the_action_in_camel_case() -> None:
-    assert camel_case("submit_score") == "SubmitScore"
-    assert camel_case("ping") == "Ping"
 
 
 @pytest.mark.requirement("R41")

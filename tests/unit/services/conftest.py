@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from moothall.testing import OpenHall, open_test_hall
+from moothall.testing import OpenHall, Visitor, open_test_hall
 
 
 @pytest.fixture
@@ -13,3 +13,9 @@ async def hall(tmp_path: Path) -> AsyncIterator[OpenHall]:
     """A fresh hall."""
     async with open_test_hall(tmp_path) as opened:
         yield opened
+
+
+@pytest.fixture
+async def boss(hall: OpenHall) -> Visitor:
+    """The administrator of the hall."""
+    return await hall.administrator("boss")

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import structlog
 
-from moothall.services.hall.actions import Ping, ping
+from moothall.services.hall.actions.liveness import Ping, ping
 from moothall.testing import ProblemError, open_test_hall
+from tests.unit.action.scenes import IMPORTS, forget_rooms, write_room
 
 
 async def test_a_call_by_action_or_by_name_gives_the_typed_result(tmp_path: Path) -> None:
@@ -22,6 +24,38 @@ async def test_a_refusal_raises_the_problem(tmp_path: Path) -> None:
             await hall.call("identity.get_self")
     assert refused.value.code == "unauthenticated"
     assert refused.value.problem.status == 401
+
+
+BROKEN = f"""{IMPORTS}
+class TossCoin(Request):
+    pass
+
+class Tossed(Result):
+    side: str
+
+@action(access=PUBLIC, effect=READ, limit=PerSource(calls=9, window_ms=9), raises=())
+async def toss_coin(ctx: Context, request: TossCoin) -> Tossed:
+    "Toss."
+    raise ValueError("it stands on its edge")
+"""
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+async def test_a_fault_is_raised_from_what_the_handler_raised(
+    tmp_path: Path, *, as_list: bool
+) -> None:
+    name = f"toss_{'list' if as_list else 'one'}"
+    room = write_room(tmp_path, name, actions=BROKEN)
+    structlog.reset_defaults()  # as in the tests of whoever writes a room
+    with forget_rooms(tmp_path):
+        async with open_test_hall(tmp_path, functions=[room] if as_list else room) as hall:
+            with pytest.raises(ProblemError) as refused:
+                await hall.call(f"{name}.toss_coin")
+    assert isinstance(refused.value.__cause__, ValueError)
+    told = str(refused.value)
+    assert f"{name}.toss_coin: internal, internal: ValueError: it stands on its edge" in told
+    assert f"{room / 'actions.py'}:15" in told
+    assert refused.value.details == {}, "what a client would learn"
 
 
 async def test_members_and_the_administrator(tmp_path: Path) -> None:

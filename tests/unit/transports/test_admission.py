@@ -35,7 +35,6 @@ async def test_a_seat_is_given_back_once() -> None:
     assert admission.connections == 2
     assert admission.admit("192.0.2.1") is not None
     assert admission.admit("192.0.2.1") is None
-    assert admission.refused == 2
 
 
 async def test_neighbours_in_one_network_share_their_seats() -> None:

@@ -23,7 +23,7 @@ def tell(error: ClientError, *, as_json: bool) -> None:
         return
     field = problem.details.get("field")
     where = f"{field}: " if isinstance(field, str) and field else ""
-    say(f"moothall: {where}{error}")
+    say(f"moothall: {where}{error.reason}")
     for line in _lines(error, problem):
         say(f"  {line}")
 
@@ -70,7 +70,10 @@ def _remedy_for(problem: Problem) -> str:
         return ""
     match problem.code:
         case Code.PERMISSION_DENIED:
-            return "ask an administrator of the hall for the permission"
+            return (
+                "ask an administrator of the hall for a role that holds it: moothall role list, "
+                "then moothall role grant NAME ROLE"
+            )
         case Code.INTERNAL:
             return "tell the operator of the hall, with the number of the request"
         case Code.UNAVAILABLE | Code.ABORTED:

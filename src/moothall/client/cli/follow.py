@@ -60,6 +60,8 @@ async def _print_events(
     hall: "Hall", name: str, after: str | None, count: int | None, settings: Settings
 ) -> None:
     async with hall.follow(name, after=after or "now", on_break=_tell_break) as feed:
+        if not settings.prints_data:
+            say(f"following {name} (Ctrl-C ends)")
         shown = 0
         async for event in feed:
             _print_event(event, settings)

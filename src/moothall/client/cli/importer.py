@@ -257,4 +257,4 @@ def _reason(error: CallError) -> str:
     name = error.details.get("field")
     found = _ENTRY_FIELD.match(name) if isinstance(name, str) else None
     where = f"{found['rest']}: " if found and found["rest"] else ""
-    return f"{where}{error}"
+    return f"{where}{error.reason}"

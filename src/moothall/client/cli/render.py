@@ -29,6 +29,8 @@ _MOMENT_SUFFIXES = ("_at_ms", "_until_ms")
 _DURATION_SUFFIXES = ("life_ms", "left_ms", "after_ms")
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms"))
 _KEYS = frozenset({"at", "id", "name", "role", "subject", "url"})
+_PLACES = frozenset({"at", "path"})
+"""Fields that hold a resource; the empty one is above all others."""
 _KEY_SUFFIXES = ("_id", "_name")
 
 
@@ -303,6 +305,8 @@ def show_value(name: str, value: Any) -> str:
     match value:
         case None:
             text = ""
+        case "" if name in _PLACES:
+            text = "the whole hall"
         case bool():
             text = "yes" if value else "no"
         case 0 if _is_moment(name):

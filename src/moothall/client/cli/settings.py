@@ -54,7 +54,8 @@ class Settings:
     @property
     def limits(self) -> Limits:
         """Bounds for the calls of this command."""
-        limits = Limits()
+        # Whoever watches a terminal should not wait half a minute for a hall that is back.
+        limits = Limits(reconnect_max_ms=_RECONNECT_MAX_MS)
         if self.timeout is not None:
             limits = replace(limits, timeout_ms=max(1, int(self.timeout * _SECOND_MS)))
         if self.retries is not None:
@@ -66,6 +67,7 @@ class Settings:
         return limits
 
 
+_RECONNECT_MAX_MS = 5_000
 _PREFIX = "global__"
 """Sets the names of global options apart from those of fields."""
 

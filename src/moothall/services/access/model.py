@@ -1,4 +1,4 @@
-"""Roles and bindings."""
+"""What the access room holds and tells: roles, bindings, teams, bans, the audit trail; settings."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -117,6 +117,20 @@ class Head(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     signature: str = ""
 
 
+class Held(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What one principal holds, as the rows tell it.
+
+    Attributes:
+        bindings: Role and path of each.
+        teams: Names, without ``team:``.
+        bans: Path, and when it ends; None for never.
+    """
+
+    bindings: tuple[tuple[str, str], ...] = ()
+    teams: tuple[str, ...] = ()
+    bans: dict[str, int | None] = {}
+
+
 class Ground(Result):
     """Which binding grants a permission."""
 
@@ -198,3 +212,6 @@ class AccessSettings(RoomSettings):
     """Bindings of one member or one team; those of everyone have no bound of their own."""
     bans_per_member_max: Annotated[int, Meta(ge=1, le=10_000)] = 500
     """Bans of one member, those that are over included."""
+    remembered_rows_max: Annotated[int, Meta(ge=0, le=10_000_000)] = 25_000
+    """What is remembered of members who call: one row for each of them, and for each binding, team
+    and ban of theirs, of at most half a kilobyte. Who called longest ago goes first."""

@@ -6,7 +6,7 @@ trail tells of them, stays under their id: others rely on it, and the trail is s
 Whoever adds a table with a member's id: add a holding here.
 """
 
-from moothall.action import Context
+from moothall.action import ROOM_PREFIX, Context
 from moothall.action.context import missing_permission
 from moothall.action.personal import Holding, PersonalRow, export_holdings
 from moothall.core.errors import InvalidArgumentError
@@ -17,7 +17,6 @@ from moothall.services.access.model import ADMINISTRATOR, TEAM_PREFIX
 from moothall.services.access.store import audit, bindings
 from moothall.services.access.store import personal as rows
 
-_ROOM = "room:"
 """How the actor of a job begins; no member's id does."""
 
 ROWS_AT_ONCE = 100
@@ -148,8 +147,9 @@ async def leave(ctx: Context, member_id: str) -> str | None:
         PermissionDeniedError: Somebody else removes them who lacks what they hold.
     """
     # A room that keeps house (idle guests) is nobody who could rise by it.
-    if ctx.actor != member_id and not ctx.actor.startswith(_ROOM):
-        for permission, at in ctx.use(StoredBindings).list_held(member_id, ROOT):
+    if ctx.actor != member_id and not ctx.actor.startswith(ROOM_PREFIX):
+        rights = await ctx.use(StoredBindings).rights_of(ctx.tx, member_id)
+        for permission, at in rights.list_held(ROOT):
             if not ctx.may(permission, at):
                 raise missing_permission(permission, at)
     held = await bindings.delete_binding(ctx.tx, member_id, ADMINISTRATOR, ROOT)

@@ -6,9 +6,9 @@ from msgspec import Meta
 
 from moothall.action import FLOW, Context, PerActor, Request, Signed, action
 from moothall.action.connections import Connections
-from moothall.action.cursor import CURSOR_LENGTH_MAX, Cursors, Head, find_head, read_cursor
+from moothall.action.cursor import CURSOR_LENGTH_MAX, Cursors, Extent, find_extent, read_cursor
 from moothall.action.feed import FEED_NAME_LENGTH_MAX, FeedIndex, OpenFeed
-from moothall.action.feeds import FeedHub
+from moothall.action.hub import FeedHub
 from moothall.services.feeds import store
 from moothall.services.feeds.errors import (
     CursorExpiredError,
@@ -84,19 +84,18 @@ async def subscribe(ctx: Context, request: Subscribe) -> Subscribed:
     connection = ctx.connection
 
     async def look(step: Context) -> tuple[OpenFeed, int]:
-        try:
-            feed = await step.use(FeedIndex).open(step, request.feed)
-        finally:
-            ctx.concern(path=step.path)
+        feed = await step.use(FeedIndex).open(step, request.feed)
         if feed is None:
-            raise FeedNotFoundError(f"there is no feed {request.feed!r}")
+            near = step.use(FeedIndex).near(request.feed)
+            told = {"remedy": f"did you mean {', '.join(near)}?"} if near else {}
+            raise FeedNotFoundError(f"there is no feed {request.feed!r}", **told)
         return feed, await _find_start(step, request)
 
     feed, start = await ctx.read(look)
     limit = ctx.use(Connections).bounds.subscriptions_max
     if request.feed not in connection.subscriptions and len(connection.subscriptions) >= limit:
         raise TooManyFeedsError(f"a connection follows at most {limit} feeds")
-    ctx.use(FeedHub).subscribe(connection, feed, start)
+    ctx.use(FeedHub).subscribe(connection, feed, start, ctx.actor)
     return Subscribed(feed=feed.name, cursor=ctx.use(Cursors).text(start))
 
 
@@ -140,10 +139,10 @@ async def acknowledge(ctx: Context, request: Acknowledge) -> Acknowledged:
     """
 
     async def keep(step: Context) -> str:
-        head = await find_head(step.tx)
-        number = _read(request.cursor, head)
+        extent = await find_extent(step.tx)
+        number = _read(request.cursor, extent)
         known = await store.find_position(step.tx, step.actor, step.device, request.feed)
-        before = None if known is None else read_cursor(known, head)
+        before = None if known is None else read_cursor(known, extent)
         if known is not None and before is not None and before >= number:
             return known
         await store.update_position(
@@ -157,20 +156,20 @@ async def acknowledge(ctx: Context, request: Acknowledge) -> Acknowledged:
 
 async def _find_start(step: Context, request: Subscribe) -> int:
     """Return the number after which a feed begins."""
-    head = await find_head(step.tx)
+    extent = await find_extent(step.tx)
     after = request.after or await store.find_position(
         step.tx, step.actor, step.device, request.feed
     )
-    return head.last if after in {None, NOW} else _read(after, head)
+    return extent.last if after in {None, NOW} else _read(after, extent)
 
 
-def _read(cursor: str, head: Head) -> int:
+def _read(cursor: str, extent: Extent) -> int:
     """Return the number of a cursor.
 
     Raises:
         CursorExpiredError: What lies after it cannot be told any more.
     """
-    number = read_cursor(cursor, head)
+    number = read_cursor(cursor, extent)
     if number is None:
         raise CursorExpiredError(
             "the events after this cursor are not kept any more",

@@ -1,4 +1,4 @@
-"""Rows of acknowledged cursors, and the sweep of old events."""
+"""Rows of acknowledged cursors."""
 
 from moothall.ports.database import Transaction
 from moothall.services.feeds.model import POSITIONS_PER_MEMBER_MAX
@@ -43,6 +43,18 @@ async def update_position(
     )
 
 
+async def update_epoch(tx: Transaction, before: str, epoch: str) -> None:
+    """Write the cursors of one epoch as those of another, in which they mean the same."""
+    await tx.execute(
+        """
+        UPDATE feeds_position SET cursor = $2 || substr(cursor, length($1) + 1)
+        WHERE substr(cursor, 1, length($1) + 1) = $1 || '.'
+        """,
+        before,
+        epoch,
+    )
+
+
 async def delete_positions(tx: Transaction, before_ms: int, limit: int) -> int:
     """Forget cursors that were acknowledged before then; return how many."""
     return await tx.execute(
@@ -54,22 +66,3 @@ async def delete_positions(tx: Transaction, before_ms: int, limit: int) -> int:
         before_ms,
         limit,
     )
-
-
-async def delete_events(tx: Transaction, before_ms: int, limit: int) -> int:
-    """Delete the oldest events if they are from before then, and say up to where; return how many.
-
-    A cursor that lies before them is told apart by that from one that misses nothing.
-    """
-    rows = await tx.lock_rows(
-        "SELECT cursor, at_ms FROM action_event ORDER BY cursor LIMIT $1", limit
-    )
-    old = []
-    for cursor, at_ms in rows:
-        if at_ms >= before_ms:
-            break
-        old.append(cursor)
-    if old:
-        await tx.execute("UPDATE action_epoch SET swept_cursor = $1 WHERE id = 1", old[-1])
-        await tx.execute("DELETE FROM action_event WHERE cursor <= $1", old[-1])
-    return len(old)

@@ -1,6 +1,6 @@
 """Housekeeping of the files room: what nobody goes on with, refers to or needs any more."""
 
-from moothall.action import Context, job
+from moothall.action import Context, job, repeat
 from moothall.core.units import SECOND_MS
 from moothall.services.files import store
 from moothall.services.files.model import FileSettings
@@ -31,6 +31,5 @@ async def collect_files(ctx: Context) -> None:
     async def sweep(step: Context) -> int:
         return await store.delete_garbage(step.tx, CHUNKS_AT_ONCE)
 
-    for work in (expire, sweep):
-        while await ctx.write(work, outcome=None):
-            pass  # each step is a transaction of its own, so calls pass between two
+    await repeat(ctx, expire)
+    await repeat(ctx, sweep)

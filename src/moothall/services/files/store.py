@@ -216,6 +216,15 @@ async def find_file(tx: Transaction, sha256: str) -> FileRow | None:
     return None if row is None else FileRow(*row)
 
 
+async def find_next_file(tx: Transaction, after: str) -> FileRow | None:
+    """Return the first verified file behind a hash, or None."""
+    sql = """
+    SELECT sha256, blob_id, size_bytes FROM files_file WHERE sha256 > $1 ORDER BY sha256 LIMIT 1
+    """
+    row = await tx.fetch_one(sql, after)
+    return None if row is None else FileRow(*row)
+
+
 async def delete_garbage(tx: Transaction, limit: int) -> int:
     """Delete at most ``limit`` rows of a blob that nobody needs; return how many, 0 at the end.
 

@@ -34,8 +34,8 @@ class MemberRemoved(Event):
 class SessionEnded(Event):
     """A session ended before its time.
 
-    ``reason`` says why: it was closed or revoked, its refresh token was used twice, or its
-    member opened too many.
+    ``reason`` says why: it was closed or revoked, its refresh token was used twice, its
+    member opened too many, or a backup was restored.
     """
 
     member_id: str

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
-from moothall.action import Context, job
+from moothall.action import Context, job, repeat
 from moothall.core.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from moothall.ports.issuer import (
     IssuerRefusedError,
@@ -53,12 +53,7 @@ MEMBERS_AT_ONCE = 100
 async def sweep_sessions(ctx: Context) -> None:
     """Delete sessions that ended or lapsed ``sessions.swept_after_ms`` ago."""
     before_ms = ctx.now_ms - ctx.use(SessionSettings).swept_after_ms
-
-    async def delete(step: Context) -> int:
-        return await sessions.delete_dead(step.tx, before_ms, CHUNK_ROWS)
-
-    while await ctx.write(delete, outcome=None) == CHUNK_ROWS:
-        pass  # each step is a transaction of its own, so calls pass between two
+    await repeat(ctx, lambda step: sessions.delete_dead(step.tx, before_ms, CHUNK_ROWS))
 
 
 @job(every_ms=HOUR_MS)
@@ -68,13 +63,9 @@ async def sweep_servers(ctx: Context) -> None:
     An hour late, because the clock may be set back meanwhile.
     """
     ended_ms = ctx.now_ms - ctx.use(SessionSettings).swept_after_ms
-    sweeps: tuple[Callable[[Context], Awaitable[int]], ...] = (
-        lambda step: servers.delete_assertions(step.tx, ctx.now_ms - HOUR_MS, CHUNK_ROWS),
-        lambda step: servers.delete_ended(step.tx, ended_ms, CHUNK_ROWS),
-    )
-    for sweep in sweeps:
-        while await ctx.write(sweep, outcome=None) == CHUNK_ROWS:
-            pass  # each step is a transaction of its own, so calls pass between two
+    before_ms = ctx.now_ms - HOUR_MS
+    await repeat(ctx, lambda step: servers.delete_assertions(step.tx, before_ms, CHUNK_ROWS))
+    await repeat(ctx, lambda step: servers.delete_ended(step.tx, ended_ms, CHUNK_ROWS))
 
 
 @job(every_ms=SECOND_MS)
@@ -186,8 +177,7 @@ async def sweep_registration(ctx: Context) -> None:
         ),
     )
     for sweep in sweeps:
-        while await ctx.write(sweep, outcome=None) == CHUNK_ROWS:
-            pass  # each step is a transaction of its own, so calls pass between two
+        await repeat(ctx, sweep)
 
 
 RECOVERY_KEPT_MS = DAY_MS
@@ -247,9 +237,5 @@ REFUSED_SECONDS = 30.0
 @job(every_ms=10 * MINUTE_MS)
 async def sweep_ended_sessions(ctx: Context) -> None:
     """Forget sessions that the issuer ended, when their tokens have run out."""
-
-    async def delete(step: Context) -> int:
-        return await followed.delete_ended(step.tx, ctx.now_ms - ENDED_KEPT_MS, CHUNK_ROWS)
-
-    while await ctx.write(delete, outcome=None) == CHUNK_ROWS:
-        pass  # each step is a transaction of its own, so calls pass between two
+    before_ms = ctx.now_ms - ENDED_KEPT_MS
+    await repeat(ctx, lambda step: followed.delete_ended(step.tx, before_ms, CHUNK_ROWS))

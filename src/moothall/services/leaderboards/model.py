@@ -257,11 +257,3 @@ class Standing(Result):
     """Who verified the entry, by id."""
     verified_by_name: str = ""
     """Empty if that member was removed."""
-
-
-class Ranked(msgspec.Struct, frozen=True):
-    """What stands in the ranking for a member; ``key`` is smaller for a better score."""
-
-    key: float
-    submitted_at_ms: int
-    entry_id: str

@@ -14,7 +14,7 @@ from moothall.services.leaderboards.events import (
     board_stream,
     moderation_stream,
 )
-from moothall.services.leaderboards.store import boards, entries
+from moothall.services.leaderboards.store import boards, comments, entries, standings
 
 ENTRIES_AT_ONCE = 100
 """Entries that one step removes. Each has a place, which takes about ten statements to leave."""
@@ -118,7 +118,7 @@ async def erase_rows(ctx: Context, member_id: str) -> bool:
         EntriesRemoved: once a step to the moderators for all, and once to the readers for
             what was verified.
     """
-    if await entries.delete_comments_to_clear(ctx.tx, member_id, COMMENTS_AT_ONCE):
+    if await comments.delete_comments_to_clear(ctx.tx, member_id, COMMENTS_AT_ONCE):
         return False
     board_id = await entries.find_board_to_clear(ctx.tx, member_id)
     if board_id is None:
@@ -135,7 +135,7 @@ async def erase_rows(ctx: Context, member_id: str) -> bool:
         for entry in gone
         if entry.verified_at_ms is not None
     ]
-    await entries.update_ranking(ctx.tx, board, *unranked)
+    await standings.update_ranking(ctx.tx, board, *unranked)
     streams = (board_stream, len(unranked)), (moderation_stream, len(gone))
     for stream, count in streams:
         if count:

@@ -23,6 +23,11 @@ PRAGMA wal_autocheckpoint = 0;
 PRAGMA journal_size_limit = 67108864;
 """
 
+# Each connection is used by one thread at a time, so that SQLite's lock around each of its
+# functions would only cost time.
+_READ_WRITE = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOMUTEX
+_READ_ONLY = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_NOMUTEX
+
 _OWNER_ONLY = 0o600
 _ANYBODY_ELSE = 0o077
 _ENDINGS = ("-wal", "-shm")
@@ -64,7 +69,7 @@ def open_writer(path: Path, vfs: str | None = None) -> apsw.Connection:
     """
     connection = None
     try:
-        connection = apsw.Connection(str(path), vfs=vfs)
+        connection = apsw.Connection(str(path), flags=_READ_WRITE, vfs=vfs)
         connection.set_busy_timeout(OPEN_TIMEOUT_MS)
         _keep_plans(connection)
         mode = connection.execute("PRAGMA journal_mode = WAL").fetchall()[0][0]
@@ -84,7 +89,7 @@ def open_writer(path: Path, vfs: str | None = None) -> apsw.Connection:
 
 def open_reader(path: Path, vfs: str | None = None) -> apsw.Connection:
     """Open a connection that can only read."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
+    connection = apsw.Connection(str(path), flags=_READ_ONLY, vfs=vfs)
     connection.set_busy_timeout(OPEN_TIMEOUT_MS)
     _keep_plans(connection)
     connection.execute(_ALWAYS)

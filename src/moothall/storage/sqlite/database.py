@@ -27,6 +27,8 @@ class SqliteDatabase:
         self._writer = writer
         self._reader = reader
         self._checkpointer = checkpointer
+        # Else a read of this round of the loop could be older than what a hook has learned.
+        writer.on_commit = reader.end_shared
 
     @classmethod
     def open(
@@ -53,6 +55,10 @@ class SqliteDatabase:
         make_private(path)
         connection = open_writer(path, vfs)
         try:
+            # After a failed sync the log may be whole in the system's memory and have a hole
+            # on the disk, and a commit behind a hole is lost with the power. So what was read
+            # is written once more, into the file, before anything is promised on top of it.
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             reader = Reader(path, bounds, vfs)
         except BaseException as error:
             connection.close()

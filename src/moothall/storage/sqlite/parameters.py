@@ -5,7 +5,8 @@ SQLite takes a bare ``$1`` for a name and numbers names by first appearance, so
 means by ``$1``: the first value, wherever and however often it stands.
 
 What is no parameter stays as it is, as in PostgreSQL: literals, quoted names, comments,
-and names that contain ``$1``.
+and names that contain ``$1``. Only white space is joined: apsw knows a statement again by
+looking at each of its characters, each time.
 """
 
 import re
@@ -15,8 +16,9 @@ from functools import lru_cache
 _TOKEN = re.compile(
     r"""
     '[^']*' | "[^"]*"            # a literal, a quoted name
-    | --[^\n]* | /\*.*?\*/       # comments
+    | --[^\n]*\n? | /\*.*?\*/    # comments
     | (?<![\w$])\$([0-9]+)       # a parameter; `a$1` is a name
+    | \s+                        # white space
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -30,4 +32,6 @@ def rewrite_parameters(sql: str) -> str:
 
 def _rewrite(token: re.Match[str]) -> str:
     """Return what stands for one token."""
-    return token[0] if token[1] is None else f"?{token[1]}"
+    if token[1] is not None:
+        return f"?{token[1]}"
+    return " " if token[0].isspace() else token[0]

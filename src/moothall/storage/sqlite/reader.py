@@ -5,8 +5,8 @@ read runs where it stands, but for 1 ms at most; whatever takes longer is stoppe
 again on a reader thread, where it may take 5 s.
 
 Reads of one round of the event loop share a snapshot: beginning and ending one costs as
-much as a small read. It ends before anything that waits for a later commit goes on, so
-whoever was told that a write is durable reads it.
+much as a small read. It ends with the next commit, before its hooks run and before anything
+that waits for it goes on, so whoever was told that a write is durable reads it.
 """
 
 import asyncio
@@ -139,6 +139,10 @@ class Reader:
     def resume(self) -> None:
         """Go on."""
         self._may_start.set()
+
+    def end_shared(self) -> None:
+        """Let the snapshot go that reads on the loop's thread share."""
+        self._inline.end_snapshot()
 
     async def close(self) -> None:
         """Finish the reads that run or wait, accept no long one, and close the connections."""

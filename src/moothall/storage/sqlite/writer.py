@@ -1,8 +1,14 @@
 """The writer: many calls, one commit, one sync (group commit).
 
 All calls that wait when the loop comes round form a batch: at most 256 calls or 5 ms.
-Each runs in a savepoint of its own, so a refusal undoes only itself. One COMMIT makes
-all of them durable, and only then is any of them answered.
+They run one after the other in one transaction. One COMMIT makes all of them durable,
+and only then is any of them answered.
+
+A call that is refused before it has changed anything leaves nothing to undo, and nearly
+all are: actions decide before they write. One that fails after a change must be undone
+alone. A savepoint for each call would be a tenth of what a write costs, so there is none
+until it is needed: the batch is rolled back and run again, this time and for a while
+with savepoints.
 
 A statement can end the whole transaction (a full disk does), and a COMMIT can fail for
 what one call did (a deferred constraint). Then nothing of the batch counts, and its
@@ -28,11 +34,15 @@ import apsw
 import structlog
 
 from moothall.core.errors import OverloadedError, StorageUnavailableError
+from moothall.storage.errors import TransactionEndedError
 from moothall.storage.sqlite.bounds import SqliteBounds
 from moothall.storage.sqlite.failure import is_sync_failure, translate_write
 from moothall.storage.sqlite.transaction import SqliteTransaction, drive
 
 LOCK_RETRY_SECONDS = 0.005
+
+SAVEPOINT_CALLS = 1_000
+"""How many calls get savepoints once one has failed after a change; more than a batch has."""
 
 _AVERAGE_WEIGHT = 0.1
 
@@ -69,6 +79,7 @@ class Writer:
 
     Attributes:
         log_pages: Length of the log after the last commit, in pages.
+        on_commit: Called after each commit, before the hooks of its calls.
         on_batch: Called after each batch.
     """
 
@@ -96,14 +107,21 @@ class Writer:
         self._locked_until = 0.0
         self._commit_seconds = 0.0
         self._has_written = False
+        self._savepoints_left = 0
+        """How many of the next calls get a savepoint."""
+        self._is_lost = False
+        """Whether the batch's transaction was rolled back, by whomever."""
+        self._schema_version = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="moothall-commit")
         self._idle = asyncio.Event()
         self._idle.set()
         self.log_pages = 0
+        self.on_commit: Callable[[], None] = lambda: None
         self.on_batch: Callable[[], None] = lambda: None
         # Another program that holds the lock must not stop the loop; see `_wait_for_lock`.
         connection.set_busy_timeout(0)
         connection.set_wal_hook(self._note)
+        connection.set_rollback_hook(self._note_rollback)
 
     async def run(self, work: Work) -> Any:
         """Run ``work`` in the next batch and return its result once it is durable.
@@ -169,10 +187,11 @@ class Writer:
             self._not_begun(loop, error)
             return
         self._locked_until = 0.0
+        self._is_lost = False
         connection.set_commit_hook(_refuse_commit)
         jobs = self._run_jobs()
         connection.set_commit_hook(None)
-        if not connection.in_transaction:
+        if self._is_lost:
             self._poisoned(jobs, None)
             self._done(loop)
         elif self._commit_seconds <= self._bounds.commit_seconds_inline_max:
@@ -194,37 +213,68 @@ class Writer:
                 continue
             jobs.append(job)
             self._run_job(job)
-            if not self._connection.in_transaction or perf_counter() > end:
+            if self._is_lost or perf_counter() > end:
                 break
         return jobs
 
     def _run_job(self, job: Job) -> None:
-        """Run one job in its savepoint; an error undoes it and is kept for its caller."""
-        execute = self._cursor.execute
+        """Run one job; an error undoes it and is kept for its caller."""
         tx = SqliteTransaction(self._connection, self._cursor)
         job.result, job.error, job.hooks = None, None, []
+        has_savepoint = self._savepoints_left > 0
+        changes = self._connection.total_changes()
         try:
-            execute("SAVEPOINT call")
+            if has_savepoint:
+                self._savepoints_left -= 1
+                self._cursor.execute("SAVEPOINT call")
             job.result = drive(job.work(tx))
-            execute("RELEASE call")
+            self._check_not_lost()
+            if has_savepoint:
+                self._cursor.execute("RELEASE call")
             job.hooks = tx.hooks
         except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to this caller
-            self._undo(job, error)
+            job.error = translate_write(error)
+            self._undo(has_savepoint=has_savepoint, changes=changes)
+            if is_sync_failure(error):
+                self._roll_back()
+                self.distrust(error)
         tx.end()
 
-    def _undo(self, job: Job, error: BaseException) -> None:
-        """Undo what a job did; if that cannot be done alone, end the transaction."""
-        job.error = translate_write(error)
-        try:
-            if self._connection.in_transaction:
+    def _check_not_lost(self) -> None:
+        """Refuse a call that has gone on after its transaction had ended."""
+        if self._is_lost:
+            raise TransactionEndedError("the transaction ended while its call was running")
+
+    def _undo(self, *, has_savepoint: bool, changes: int) -> None:
+        """Undo what a job did; if that cannot be done alone, end the transaction.
+
+        Args:
+            has_savepoint: Whether it began with one.
+            changes: How many rows the connection had changed before it began.
+        """
+        if self._is_lost:
+            return
+        if has_savepoint:
+            try:
                 self._connection.execute("ROLLBACK TO call")
                 self._connection.execute("RELEASE call")
-        except apsw.Error:
-            # The call has ended its own savepoint: it can no longer be told from its neighbours.
+            except apsw.Error:
+                # It has ended its own savepoint: it cannot be told from its neighbours any more.
+                self._roll_back()
+        elif self._has_changed(changes):
+            self._savepoints_left = SAVEPOINT_CALLS
             self._roll_back()
-        if is_sync_failure(error):
-            self._roll_back()
-            self.distrust(error)
+
+    def _has_changed(self, changes: int) -> bool:
+        """Tell whether any row was changed since there were ``changes``, or a table made."""
+        if self._connection.total_changes() != changes:
+            return True
+        # Which is not counted. Tables made by a call before this one lead to a second run, once.
+        known, self._schema_version = (
+            self._schema_version,
+            self._connection.pragma("schema_version"),
+        )
+        return self._schema_version != known
 
     def _commit(self) -> apsw.Error | None:
         """Make the batch durable; return what went wrong instead of raising it."""
@@ -245,6 +295,10 @@ class Writer:
         self._has_written = True
         return apsw.SQLITE_OK
 
+    def _note_rollback(self) -> None:
+        """Take note that nothing of the batch is left."""
+        self._is_lost = True
+
     def _committed(
         self, loop: asyncio.AbstractEventLoop, jobs: list[Job], error: apsw.Error | None
     ) -> None:
@@ -254,6 +308,7 @@ class Writer:
                 self.distrust(error)
             self._poisoned(jobs, error)
         else:
+            self.on_commit()
             for job in jobs:
                 if job.hooks:
                     _run_hooks(job.hooks)
@@ -271,9 +326,13 @@ class Writer:
             jobs: The calls that ran.
             error: Why the COMMIT failed; None if a statement had ended the transaction.
         """
+        is_whole = self._savepoints_left == SAVEPOINT_CALLS
         self._roll_back()
         if len(jobs) > 1 and not self._is_distrusted:
-            self._alone.extend(jobs)
+            if is_whole:
+                self._queue.extendleft(reversed(jobs))
+            else:
+                self._alone.extend(jobs)
             return
         for job in jobs:
             if error is not None:

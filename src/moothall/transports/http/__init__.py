@@ -2,12 +2,14 @@
 
 Read it in this order: ``bounds`` (how much of anything there may be), ``protocol`` (what the
 bytes mean), ``origins`` (whose pages may call), ``application`` (one raw ASGI function),
-``connection`` (what uvicorn leaves unbounded), ``server`` (start and stop). Listening is
-``transports/listener.py``. Decision 0003 tells why.
+``state`` (what a connection tells it beside the request), ``connection`` and ``cycle`` (what
+uvicorn leaves unbounded), ``feeds``, ``event_stream`` and ``files`` (answers that stream),
+``server`` (start and stop). Listening is ``transports/listener.py``. Decision 0003 tells why.
 """
 
+from moothall.transports.http.application import Documents
 from moothall.transports.http.bounds import HttpBounds
 from moothall.transports.http.openapi import build_openapi
-from moothall.transports.http.server import HttpDoor
+from moothall.transports.http.server import HttpServer
 
-__all__ = ["HttpBounds", "HttpDoor", "build_openapi"]
+__all__ = ["Documents", "HttpBounds", "HttpServer", "build_openapi"]

@@ -8,18 +8,20 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from moothall.action.call import Call, Reply
+from moothall.action.call import Call
 from moothall.core.errors import (
     ActionError,
     DeadlineExceededError,
     InternalError,
     InvalidArgumentError,
 )
+from moothall.transports.backend import Backend
 from moothall.transports.http.bounds import HttpBounds
-from moothall.transports.http.feeds import FeedDoor, FeedStreams
-from moothall.transports.http.files import DisconnectedError, FileDoor, FileTransfers
+from moothall.transports.http.feeds import FeedStreams
+from moothall.transports.http.files import DisconnectedError, FileTransfers
 from moothall.transports.http.origins import (
     Origins,
     check_origin,
@@ -30,12 +32,14 @@ from moothall.transports.http.protocol import (
     CALL_PREFIX,
     PATHS,
     Answer,
+    CallRequest,
+    DocumentRequest,
     FeedRequest,
     FileRequest,
-    Head,
     Headers,
     MethodNotAllowedError,
     PathNotFoundError,
+    PreflightRequest,
     answer_error,
     answer_reply,
     check_body_size,
@@ -59,40 +63,48 @@ _CLOSE = (b"connection", b"close")
 _HEALTHY = b'{"status":"ok"}'
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Documents:
+    """What anybody may read without a call, as JSON.
+
+    Attributes:
+        openapi: Makes the API document; called once, when it is first asked for.
+        jwks: Makes the set of public signing keys (RFC 7517); called for each request.
+        describe: Makes what the hall says of itself before anybody signs in (RFC 8615); called
+            for each request.
+    """
+
+    openapi: Callable[[], bytes]
+    jwks: Callable[[], bytes]
+    describe: Callable[[], bytes]
+
+
 class HttpApplication:
     """The ASGI application of the door."""
 
-    def __init__(  # noqa: PLR0913 - all of them by name, and none has a natural group
+    def __init__(
         self,
-        answer: Callable[[Call], Awaitable[Reply]],
+        backend: Backend,
+        documents: Documents,
         *,
-        openapi: Callable[[], bytes],
-        jwks: Callable[[], bytes],
-        describe: Callable[[], bytes],
-        make_request_id: Callable[[], str],
         bounds: HttpBounds,
         origins: Origins = frozenset(),
         trusted_proxies: Networks = (),
-        feeds: FeedDoor | None = None,
-        files: FileDoor | None = None,
+        file_size_bytes_max: int = 0,
     ) -> None:
-        """See :class:`~moothall.transports.http.server.HttpDoor`."""
-        self._answer = answer
-        self._openapi = openapi
+        """See :class:`~moothall.transports.http.server.HttpServer`."""
+        self._answer = backend.answer
+        self._documents = documents
         self._openapi_answers: tuple[Answer, bytes] | None = None
-        self._jwks = jwks
-        self._describe = describe
-        self._make_request_id = make_request_id
+        self._make_request_id = backend.make_request_id
         self._body_size_bytes_max = bounds.body_size_bytes_max
         self._body_timeout_s = bounds.body_timeout_ms / 1_000
         self._body_timeout_ms = bounds.body_timeout_ms
         self._origins = origins
         self._trusted_proxies = trusted_proxies
-        self._feeds = None if feeds is None else FeedStreams(answer, feeds)
-        self._files: FileTransfers | None = None
-        if files is not None:
-            self._files = FileTransfers(answer, files, bounds, make_request_id)
-        self._file_size_bytes_max = 0 if files is None else files.size_bytes_max
+        self._feeds = FeedStreams(backend)
+        self._files = FileTransfers(backend, file_size_bytes_max, bounds)
+        self._file_size_bytes_max = file_size_bytes_max
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request, whatever happens."""
@@ -100,8 +112,8 @@ class HttpApplication:
         try:
             head = read_head(scope, self._body_size_bytes_max, self._file_size_bytes_max)
             body_left = head.body_size_bytes != 0
-            if head.action is not None:
-                call = await self._read_call(scope, head, head.action, receive)
+            if isinstance(head, CallRequest):
+                call = await self._read_call(scope, head, receive)
                 body_left = False
                 reply = await self._answer(call)
                 answer = answer_reply(reply, had_token=head.token is not None)
@@ -134,53 +146,47 @@ class HttpApplication:
         await send({"type": "http.response.body", "body": answer.body})
 
     async def _serve_other(
-        self, scope: Mapping[str, Any], head: Head, receive: Receive, send: Send
-    ) -> tuple[Answer | None, bool]:
-        """Serve what is no call; return the answer unless it was sent, and if a body is left."""
-        if head.file is not None:
-            return await self._transfer(scope, head, head.file, receive, send)
-        if head.feed is not None:
-            return await self._follow(scope, head, head.feed, receive, send), False
-        return (self._preflight if head.is_preflight else self._document)(scope, head), False
-
-    async def _follow(
         self,
         scope: Mapping[str, Any],
-        head: Head,
-        request: FeedRequest,
+        head: FeedRequest | FileRequest | DocumentRequest | PreflightRequest,
         receive: Receive,
         send: Send,
+    ) -> tuple[Answer | None, bool]:
+        """Serve what is no call; return the answer unless it was sent, and if a body is left."""
+        if isinstance(head, FileRequest):
+            return await self._transfer(scope, head, receive, send)
+        if isinstance(head, FeedRequest):
+            return await self._follow(scope, head, receive, send), False
+        if isinstance(head, PreflightRequest):
+            return self._preflight(scope, head), False
+        return self._document(scope, head), False
+
+    async def _follow(
+        self, scope: Mapping[str, Any], request: FeedRequest, receive: Receive, send: Send
     ) -> Answer | None:
         """Stream a feed, or return the answer that refuses it."""
-        if self._feeds is None:
-            raise PathNotFoundError("there are no feeds here", paths=PATHS)
-        if head.origin is not None:
-            self._check_origin(scope, head.origin)
-        if head.body_size_bytes != 0:
+        if request.origin is not None:
+            self._check_origin(scope, request.origin)
+        if request.body_size_bytes != 0:
             raise InvalidArgumentError("body", "a request for a feed has no body")
-        more = reading_headers(head.origin or "", self._origins) if self._origins else []
+        more = reading_headers(request.origin or "", self._origins) if self._origins else []
         return await self._feeds.serve(request, self._source_of(scope), more, receive, send)
 
     async def _transfer(
-        self,
-        scope: Mapping[str, Any],
-        head: Head,
-        request: FileRequest,
-        receive: Receive,
-        send: Send,
+        self, scope: Mapping[str, Any], request: FileRequest, receive: Receive, send: Send
     ) -> tuple[Answer | None, bool]:
         """Take or give a file; see :meth:`_serve_other`."""
-        if self._files is None:
+        if not self._file_size_bytes_max:
             raise PathNotFoundError("there are no files here", paths=PATHS)
-        if head.origin is not None:
-            self._check_origin(scope, head.origin)
+        if request.origin is not None:
+            self._check_origin(scope, request.origin)
         source = self._source_of(scope)
         if request.method == "PUT":
-            answer, is_read = await self._files.take(request, head.body_size_bytes, source, receive)
+            answer, is_read = await self._files.take(request, source, receive)
             return answer, not is_read
-        if head.body_size_bytes != 0:
+        if request.body_size_bytes != 0:
             raise InvalidArgumentError("body", "a request for a file has no body")
-        more = reading_headers(head.origin or "", self._origins) if self._origins else []
+        more = reading_headers(request.origin or "", self._origins) if self._origins else []
         return await self._files.give(request, source, more, receive, send), False
 
     def refuse(self, error: ActionError) -> Answer:
@@ -199,7 +205,7 @@ class HttpApplication:
         return head.token, self._source_of(scope)
 
     async def _read_call(
-        self, scope: Mapping[str, Any], head: Head, action: str, receive: Receive
+        self, scope: Mapping[str, Any], head: CallRequest, receive: Receive
     ) -> Call:
         """Return a call once its body is whole and nothing speaks against who sends it."""
         if head.origin is not None:
@@ -213,13 +219,13 @@ class HttpApplication:
         # What came in chunks was not measured yet.
         check_body_size(len(body), self._body_size_bytes_max)
         return Call(
-            action,
+            head.action,
             body,
             source,
             head.token,
             head.idempotency_key,
             head.deadline_ms,
-            is_admitted=scope["state"].get("is_admitted", False),
+            is_admitted=scope["state"].is_admitted,
         )
 
     def _check_origin(self, scope: Mapping[str, Any], origin: str) -> None:
@@ -229,7 +235,7 @@ class HttpApplication:
     def _source_of(self, scope: Mapping[str, Any]) -> str:
         """Return the client's address: the peer's, or whose a trusted proxy says."""
         peer: str = scope["client"][0]
-        if not scope["state"]["is_proxy"]:
+        if not scope["state"].is_proxy:
             return peer
         values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         return find_source(peer, values, self._trusted_proxies)
@@ -251,7 +257,7 @@ class HttpApplication:
             reason = f"the body did not arrive within {self._body_timeout_ms} ms; nothing was done"
             raise DeadlineExceededError(reason) from None
 
-    def _preflight(self, scope: Mapping[str, Any], head: Head) -> Answer:
+    def _preflight(self, scope: Mapping[str, Any], head: PreflightRequest) -> Answer:
         """Tell a browser what the pages of an origin may send.
 
         Raises:
@@ -264,11 +270,10 @@ class HttpApplication:
             raise PathNotFoundError("there is nothing at this path", paths=PATHS)
         if head.body_size_bytes != 0:
             raise InvalidArgumentError("body", "a preflight has no body")
-        assert head.origin is not None
         self._check_origin(scope, head.origin)
         return Answer(204, preflight_headers(), b"")
 
-    def _document(self, scope: Mapping[str, Any], head: Head) -> Answer:
+    def _document(self, scope: Mapping[str, Any], head: DocumentRequest) -> Answer:
         """Return one of the documents.
 
         Raises:
@@ -286,9 +291,9 @@ class HttpApplication:
         if path == b"/healthz":
             return _json_answer(_HEALTHY, b"no-store")
         if path == b"/.well-known/jwks.json":
-            return _json_answer(self._jwks(), b"max-age=60")
+            return _json_answer(self._documents.jwks(), b"max-age=60")
         if path == b"/.well-known/moothall":
-            return _json_answer(self._describe(), b"max-age=60")
+            return _json_answer(self._documents.describe(), b"max-age=60")
         whole, tag = self._openapi_answers or self._prepare_openapi()
         if any(
             name == b"if-none-match" and (tag in value or value == b"*")
@@ -299,7 +304,7 @@ class HttpApplication:
 
     def _prepare_openapi(self) -> tuple[Answer, bytes]:
         """Build the API document when it is first asked for: start-up need not wait for it."""
-        body = self._openapi()
+        body = self._documents.openapi()
         tag = b'"%b"' % hashlib.sha256(body).hexdigest()[:32].encode("ascii")
         whole = _json_answer(body, b"no-cache")
         whole.headers.append((b"etag", tag))

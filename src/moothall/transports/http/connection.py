@@ -38,6 +38,7 @@ from moothall.transports.http.protocol import (
     malformed,
     render_last,
 )
+from moothall.transports.http.state import ADMITTED, FROM_CLIENT, FROM_PROXY
 from moothall.transports.http.upgrade import Upgrades, find_upgrade_fault, is_for_socket
 from moothall.transports.upgrade import Upgrade, UpgradedConnection, UpgradeNeededError
 
@@ -50,13 +51,9 @@ _REQUEST_LINE_REST_BYTES = len(b"  HTTP/1.1\r\n\r\n")
 _HEADER_REST_BYTES = len(b": \r\n")
 _FRAMING_BYTES_PER_BYTE = 8
 """``1\\r\\na\\r\\n`` is the worst honest case: five bytes of framing for one of content."""
-
-
 REFUSAL_SECONDS = 1.0
-"""How long a request waits for its refusal whose source has called for more than a second ahead."""
-
-
-_ADMITTED = {"is_proxy": False, "is_admitted": True}
+"""How long a request waits whose source has called for more than a second ahead, until the pipeline
+decides. Conversations rest shorter: they hold one frame and ask again, this decides for good."""
 
 
 class RefusedError(Exception):
@@ -73,7 +70,7 @@ class HttpConnection(HttpToolsProtocol):
         seat: Seat,
         bounds: HttpBounds,
         refuse: Callable[[ActionError], Answer],
-        admit: Callable[[str], float] | None,
+        admit: Callable[[str], float],
         upgrades: Upgrades | None = None,
     ) -> None:
         """Take the seat that was admitted.
@@ -82,8 +79,8 @@ class HttpConnection(HttpToolsProtocol):
         request and returns in how many seconds it may begin. Without ``upgrades`` there is no
         other protocol behind this door.
         """
-        about_peer = {"is_proxy": seat.is_proxy}
-        super().__init__(config, state, about_peer, asyncio.get_running_loop())
+        super().__init__(config, state, {}, asyncio.get_running_loop())
+        self._request_state = FROM_PROXY if seat.is_proxy else FROM_CLIENT
         self._seat = seat
         self._bounds = bounds
         self._make_refusal = refuse
@@ -217,7 +214,7 @@ class HttpConnection(HttpToolsProtocol):
             "http_version": version,
             "server": self.server,
             "client": self.client,
-            "state": self.app_state,
+            "state": self._request_state,  # type: ignore[typeddict-item]  # handed on as it is
             "scheme": self.scheme or "https",
             "method": self.parser.get_method().decode("ascii"),
             "root_path": "",
@@ -339,7 +336,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
         self._running = cycle
-        delay = 0.0 if self._seat.is_proxy or self._admit is None else self._reserve(cycle)
+        delay = 0.0 if self._seat.is_proxy else self._reserve(cycle)
         if not delay:
             super()._start_asgi_task(cycle, app)
             return
@@ -351,14 +348,14 @@ class HttpConnection(HttpToolsProtocol):
     def _reserve(self, cycle: RequestResponseCycle) -> float:
         """Charge the source for a request, and return in how many seconds it may begin.
 
-        Where no place is near enough it is looked at, and refused, after a while.
+        Where no place is near enough it waits for a while without one, and the pipeline decides
+        then: it refuses, or charges a source that has paused meanwhile.
         """
-        assert self._admit is not None
         try:
             delay = self._admit(self._seat.source)
         except RateLimitedError:
             return REFUSAL_SECONDS
-        cycle.scope["state"] = _ADMITTED
+        cycle.scope["state"] = ADMITTED  # type: ignore[typeddict-item]  # handed on as it is
         return delay
 
     def _start_late(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
@@ -489,5 +486,5 @@ class HttpConnection(HttpToolsProtocol):
     def _await_end(self) -> None:
         if self._end_timer is None:
             self._end_timer = self.loop.call_later(
-                self._bounds.write_timeout_ms / 1_000, self.transport.abort
+                self._bounds.listener.write_timeout_ms / 1_000, self.transport.abort
             )

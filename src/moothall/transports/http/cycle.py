@@ -22,6 +22,9 @@ class HttpCycle(RequestResponseCycle):
         """Take an ASGI message; the head waits for the first piece of the body."""
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
+        if self.transport.is_closing():
+            # Reset by the client, and the cycle is not told yet; uvloop lets nobody write now.
+            self.disconnected = True
         if self.disconnected:
             return
         if not self.response_started:
@@ -38,17 +41,17 @@ class HttpCycle(RequestResponseCycle):
         status = cast("int", message["status"])
         lines = [STATUS_LINE[status]]
         is_whole = status in _WITHOUT_BODY
+        says_close = False
         for name, value in (*self.default_headers, *message["headers"]):
             lines += (name, b": ", value, b"\r\n")
             if name == b"content-length":
                 is_whole = True
             elif name == b"connection":
-                # Ours says nothing but "close".
-                self.keep_alive = False
-                break
-        else:
-            if not self.keep_alive:
-                lines.append(b"connection: close\r\n")
+                says_close = True  # ours says nothing else
+        if says_close:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            lines.append(b"connection: close\r\n")
         if is_whole:
             self._is_whole = self.response_started = True
             self.waiting_for_100_continue = False

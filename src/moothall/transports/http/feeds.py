@@ -6,13 +6,13 @@ answer, so who may follow what is decided where it is for every other door.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from moothall.action.call import Call, Reply
-from moothall.action.connections import Connections
-from moothall.transports.http.events import EventStream
+from moothall.action.call import Call
+from moothall.transports.backend import AUTHENTICATE, SUBSCRIBE, Backend
+from moothall.transports.http.event_stream import EventStream
 from moothall.transports.http.protocol import Answer, FeedRequest, Headers, answer_problem
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -28,21 +28,14 @@ _HEADERS: Headers = [
 _encode = msgspec.json.encode
 
 
-class FeedDoor(NamedTuple):
-    """What streams of events need of the house."""
-
-    connections: Connections
-    cursor_of: Callable[[int], str]
-
-
 class FeedStreams:
     """Answers requests for feeds."""
 
-    def __init__(self, answer: Callable[[Call], Awaitable[Reply]], door: FeedDoor) -> None:
-        """Take calls to ``answer``."""
-        self._answer = answer
-        self._connections = door.connections
-        self._cursor_of = door.cursor_of
+    def __init__(self, backend: Backend) -> None:
+        """Take calls to the house."""
+        self._answer = backend.answer
+        self._connections = backend.connections
+        self._cursor_of = backend.cursor_of
 
     async def serve(
         self, request: FeedRequest, source: str, more: Headers, receive: Receive, send: Send
@@ -63,15 +56,13 @@ class FeedStreams:
         try:
             if request.token is not None:
                 bind = _encode({"token": request.token})
-                reply = await self._answer(
-                    Call("identity.authenticate", bind, source, connection=connection)
-                )
+                reply = await self._answer(Call(AUTHENTICATE, bind, source, connection=connection))
                 if reply.problem is not None:
                     return answer_problem(reply.problem, had_token=True)
             ask = {"feed": request.feed} | ({"after": request.after} if request.after else {})
             reply = await self._answer(
                 Call(
-                    "feeds.subscribe",
+                    SUBSCRIBE,
                     _encode(ask),
                     source,
                     token=request.token,

@@ -11,7 +11,7 @@ import re
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -19,6 +19,7 @@ from moothall.action.call import Call, Reply
 from moothall.core.codes import Code
 from moothall.core.errors import ActionError, DeadlineExceededError, Problem
 from moothall.core.units import CHUNK_SIZE_BYTES
+from moothall.transports.backend import GET_CHUNK, GET_FILE, GET_UPLOAD, PUT_CHUNK, Backend
 from moothall.transports.http.bounds import HttpBounds
 from moothall.transports.http.protocol import (
     Answer,
@@ -53,13 +54,6 @@ class DisconnectedError(Exception):
     """The client went away: nobody waits for an answer."""
 
 
-class FileDoor(NamedTuple):
-    """What files need of the house."""
-
-    size_bytes_max: int
-    """Of one file."""
-
-
 class _File(msgspec.Struct):
     """What is needed of the result of ``files.get_file``."""
 
@@ -83,19 +77,18 @@ class FileTransfers:
 
     def __init__(
         self,
-        answer: Callable[[Call], Awaitable[Reply]],
-        door: FileDoor,
+        backend: Backend,
+        size_bytes_max: int,
         bounds: HttpBounds,
-        make_request_id: Callable[[], str],
     ) -> None:
-        """Take calls to ``answer``."""
-        self._answer = answer
+        """Take calls to the house, for files of at most ``size_bytes_max``."""
+        self._answer = backend.answer
         self._bounds = bounds
-        self._make_request_id = make_request_id
-        self.size_bytes_max = door.size_bytes_max
+        self._make_request_id = backend.make_request_id
+        self.size_bytes_max = size_bytes_max
 
     async def take(
-        self, request: FileRequest, size_bytes: int | None, source: str, receive: Receive
+        self, request: FileRequest, source: str, receive: Receive
     ) -> tuple[Answer, bool]:
         """Read a file from the body of a PUT, and return the answer.
 
@@ -103,7 +96,6 @@ class FileTransfers:
 
         Args:
             request: Which file, by whose token.
-            size_bytes: The declared size; None where the body comes in chunks.
             source: Address of the client.
             receive: Gives the body in pieces.
 
@@ -116,7 +108,8 @@ class FileTransfers:
             DeadlineExceededError: It comes too slowly.
             DisconnectedError: The client has gone.
         """
-        reply = await self._call("get_upload", {}, request, source)
+        size_bytes = request.body_size_bytes
+        reply = await self._call(GET_UPLOAD, {}, request, source)
         if reply.body is None:
             return _refusal(reply, request), size_bytes == 0
         is_new = not msgspec.json.decode(reply.body, type=_Upload).is_finished
@@ -126,7 +119,7 @@ class FileTransfers:
             data, is_last = await body.read()
             size = size_bytes if size_bytes is not None or not is_last else offset + len(data)
             fields = {"offset": offset, "data": data, "size_bytes": size}
-            reply = await self._call("put_chunk", fields, request, source)
+            reply = await self._call(PUT_CHUNK, fields, request, source)
             if reply.problem is not None:
                 return _refusal(reply, request), is_last
             offset += len(data)
@@ -146,7 +139,7 @@ class FileTransfers:
             receive: Ends with a disconnect.
             send: Takes the answer in pieces, and the next one when the client reads.
         """
-        reply = await self._call("get_file", {}, request, source)
+        reply = await self._call(GET_FILE, {}, request, source)
         if reply.body is None:
             return _refusal(reply, request)
         size = msgspec.json.decode(reply.body, type=_File).size_bytes
@@ -186,7 +179,7 @@ class FileTransfers:
             while not watch.done():
                 data = b""
                 if offset < end:
-                    reply = await self._call("get_chunk", {"offset": offset}, request, source)
+                    reply = await self._call(GET_CHUNK, {"offset": offset}, request, source)
                     if reply.body is None:
                         assert reply.problem is not None
                         # Told in the log: the head of the answer has left.
@@ -206,11 +199,11 @@ class FileTransfers:
             watch.cancel()
 
     async def _call(
-        self, verb_noun: str, fields: Mapping[str, Any], request: FileRequest, source: str
+        self, action: str, fields: Mapping[str, Any], request: FileRequest, source: str
     ) -> Reply:
         """Make one call; where the limit of calls is met, the client waits, not the file."""
         body = _encode({"sha256": request.sha256, **fields})
-        call = Call(f"files.{verb_noun}", body, source, token=request.token)
+        call = Call(action, body, source, token=request.token)
         waited_s = 0.0
         while True:
             reply = await self._answer(call)
@@ -253,9 +246,10 @@ class _Body:
         return data, not self._has_more and not self._waiting
 
     async def _fill(self) -> None:
-        """Wait for as many bytes as must come in the time for them, or for the end."""
+        """Wait for as many bytes as must come in the time for them, for a chunk, or for the end."""
         bounds = self._bounds
-        wanted = len(self._waiting) + bounds.file_pace_bytes_min
+        # No more than makes the chunk whole: what came before a break is kept, not waited upon.
+        wanted = min(len(self._waiting) + bounds.file_pace_bytes_min, CHUNK_SIZE_BYTES + 1)
         try:
             async with asyncio.timeout(bounds.body_timeout_ms / 1_000):
                 while self._has_more and len(self._waiting) < wanted:
@@ -283,7 +277,7 @@ def read_range(text: str, size_bytes: int) -> tuple[int, int] | None:
         RangeNotSatisfiableError: There is no such byte.
     """
     match = _RANGE.match(text)
-    if match is None or match[0].rstrip(" \t").endswith("=-"):
+    if match is None or not (match[1] or match[2]):
         return None
     first, last = match[1], match[2]
     if not first:

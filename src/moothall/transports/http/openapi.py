@@ -16,8 +16,8 @@ from moothall.action.declare import Action, Effect
 from moothall.action.limiter import PerActor
 from moothall.core.codes import HTTP_STATUS
 from moothall.core.errors import FRAMEWORK_ERRORS, ActionError, Problem
+from moothall.core.units import DEADLINE_MS_MAX
 from moothall.transports.http.files import RangeNotSatisfiableError
-from moothall.transports.http.protocol import DEADLINE_MS_MAX
 
 _REF = "#/components/schemas/{name}"
 _JSON = "application/json"

@@ -13,17 +13,16 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from moothall.action.call import Reply
+from moothall.action.call import KEY_LENGTH_MAX, Reply, is_idempotency_key
 from moothall.core.codes import Code
 from moothall.core.errors import ActionError, InvalidArgumentError, Problem, UnauthenticatedError
+from moothall.core.units import DEADLINE_MS_MAX
 from moothall.transports.upgrade import UpgradeNeededError
 
 CALL_PREFIX = b"/v1/"
 FEED_PREFIX = b"/v1/feeds/"
 FILE_PREFIX = b"/v1/files/"
 ACTION_SIZE_BYTES_MAX = 128
-KEY_SIZE_BYTES_MAX = 255
-DEADLINE_MS_MAX = 600_000
 PREFLIGHT_HEADER = b"access-control-request-method"
 SHA256_DIGITS = 64
 STATUS_METHOD_NOT_ALLOWED = 405
@@ -45,7 +44,6 @@ Headers = list[tuple[bytes, bytes]]
 _JSON = b"application/json"
 _NAME_BYTES = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 _FILE_METHODS = ("GET", "HEAD", "PUT")
-_VISIBLE = frozenset(range(0x21, 0x7F))
 _BASIC_HEADERS: Headers = [
     (b"content-type", _JSON),
     # An answer may hold what only its receiver may see.
@@ -91,24 +89,20 @@ class MethodNotAllowedError(ActionError):
     code = Code.UNIMPLEMENTED
 
 
-class Head(NamedTuple):
-    """What the request line and the headers say."""
+class CallRequest(NamedTuple):
+    """An action that somebody calls.
 
-    action: str | None
-    """Wire name of the called action; None where a document is asked for."""
+    In every kind of request ``body_size_bytes`` is the declared size of the body, or None where
+    it comes in chunks, and ``origin`` where the page came from that sends it; None if none does.
+    """
+
+    action: str
+    """Wire name; whether there is such an action, the pipeline knows."""
     token: str | None
     idempotency_key: str | None
     body_size_bytes: int | None
-    """Declared size of the body, or None where it comes in chunks."""
     deadline_ms: int | None = None
     origin: str | None = None
-    """Where the page came from that sends this; None if no page does."""
-    is_preflight: bool = False
-    """Whether a browser asks what a page may send here (Fetch, CORS preflight)."""
-    feed: "FeedRequest | None" = None
-    """Which feed is asked for, where one is."""
-    file: "FileRequest | None" = None
-    """Which file is asked for or sent, where one is."""
 
 
 class FeedRequest(NamedTuple):
@@ -118,6 +112,8 @@ class FeedRequest(NamedTuple):
     after: str
     """The cursor to begin after; empty where none is given."""
     token: str | None
+    body_size_bytes: int | None = 0
+    origin: str | None = None
 
 
 class FileRequest(NamedTuple):
@@ -129,6 +125,33 @@ class FileRequest(NamedTuple):
     range: str
     if_range: str
     if_none_match: str
+    body_size_bytes: int | None = 0
+    origin: str | None = None
+
+
+class DocumentRequest(NamedTuple):
+    """One of the documents; which one, and whether there is such a one, the path tells."""
+
+    body_size_bytes: int | None = 0
+    origin: str | None = None
+
+
+class PreflightRequest(NamedTuple):
+    """A browser's question what a page may send here (Fetch, CORS preflight)."""
+
+    body_size_bytes: int | None
+    origin: str
+
+
+RequestHead = CallRequest | FeedRequest | FileRequest | DocumentRequest | PreflightRequest
+"""What a request line and its headers ask for."""
+
+
+class UpgradeRequest(NamedTuple):
+    """A request that goes on in another protocol."""
+
+    token: str | None
+    origin: str | None
 
 
 class Answer(NamedTuple):
@@ -141,8 +164,8 @@ class Answer(NamedTuple):
 
 def read_head(
     scope: Mapping[str, Any], body_size_bytes_max: int, file_size_bytes_max: int = 0
-) -> Head:
-    """Return what the head of a request says.
+) -> RequestHead:
+    """Return what the head of a request asks for.
 
     Args:
         scope: The ASGI scope: ``method``, ``raw_path``, ``query_string``, ``http_version``
@@ -164,13 +187,13 @@ def read_head(
     size_bytes = _body_size(seen, scope["http_version"], size_bytes_max)
     origin = seen[b"origin"].decode("latin-1") if b"origin" in seen else None
     if origin is not None and PREFLIGHT_HEADER in seen and scope["method"] == "OPTIONS":
-        return Head(None, None, None, size_bytes, origin=origin, is_preflight=True)
+        return PreflightRequest(size_bytes, origin)
     if not path.startswith(CALL_PREFIX):
-        return Head(None, None, None, size_bytes, origin=origin)
+        return DocumentRequest(size_bytes, origin)
     if path.startswith(FEED_PREFIX):
-        return Head(None, None, None, size_bytes, origin=origin, feed=_feed_of(scope, seen))
+        return _feed_of(scope, seen)._replace(body_size_bytes=size_bytes, origin=origin)
     if is_file:
-        return Head(None, None, None, size_bytes, origin=origin, file=_file_of(scope, seen))
+        return _file_of(scope, seen)._replace(body_size_bytes=size_bytes, origin=origin)
     action = _action_of(path)
     if scope["method"] != "POST":
         raise MethodNotAllowedError("actions are called with POST", allow=["POST"])
@@ -182,7 +205,7 @@ def read_head(
         )
     if size_bytes != 0:
         _check_content(seen)
-    return Head(
+    return CallRequest(
         action,
         _token_of(seen[b"authorization"]) if b"authorization" in seen else None,
         _key_of(seen[b"idempotency-key"]) if b"idempotency-key" in seen else None,
@@ -192,8 +215,8 @@ def read_head(
     )
 
 
-def read_upgrade_head(scope: Mapping[str, Any]) -> Head:
-    """Return what the head of a request says that goes on in another protocol.
+def read_upgrade_head(scope: Mapping[str, Any]) -> UpgradeRequest:
+    """Return what the head says of a request that goes on in another protocol.
 
     Raises:
         InvalidArgumentError: A header or the query cannot be used; ``field`` names it.
@@ -206,12 +229,9 @@ def read_upgrade_head(scope: Mapping[str, Any]) -> Head:
             "a connection takes no query; what stands in a URL ends up in logs",
             "send a token as Authorization: Bearer, or call identity.authenticate",
         )
-    return Head(
-        None,
+    return UpgradeRequest(
         _token_of(seen[b"authorization"]) if b"authorization" in seen else None,
-        None,
-        0,
-        origin=seen[b"origin"].decode("latin-1") if b"origin" in seen else None,
+        seen[b"origin"].decode("latin-1") if b"origin" in seen else None,
     )
 
 
@@ -300,9 +320,8 @@ def _feed_of(scope: Mapping[str, Any], seen: Mapping[bytes, bytes]) -> FeedReque
     except UnicodeDecodeError:
         raise PathNotFoundError("a feed is at /v1/feeds/<feed>", paths=PATHS) from None
     after = seen.get(b"last-event-id", b"").decode("latin-1")
-    if b"authorization" not in seen:
-        return FeedRequest(name, after, None)
-    return FeedRequest(name, after, _token_of(seen[b"authorization"]))
+    token = _token_of(seen[b"authorization"]) if b"authorization" in seen else None
+    return FeedRequest(name, after, token)
 
 
 def _file_of(scope: Mapping[str, Any], seen: Mapping[bytes, bytes]) -> FileRequest:
@@ -373,13 +392,14 @@ def _token_of(value: bytes) -> str:
 
 
 def _key_of(value: bytes) -> str:
-    if not 1 <= len(value) <= KEY_SIZE_BYTES_MAX or not _VISIBLE.issuperset(value):
+    key = value.decode("latin-1")
+    if not is_idempotency_key(key):
         raise InvalidArgumentError(
             "Idempotency-Key",
-            f"a key is 1 to {KEY_SIZE_BYTES_MAX} visible ASCII characters",
+            f"a key is 1 to {KEY_LENGTH_MAX} visible ASCII characters",
             "send a UUID",
         )
-    return value.decode("ascii")
+    return key
 
 
 def _deadline_of(value: bytes) -> int:

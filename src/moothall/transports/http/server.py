@@ -7,24 +7,19 @@ without limit, gives a handshake a minute, and takes the signals.
 
 import asyncio
 import logging
-import ssl
-from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from moothall.action.call import Call, Reply
 from moothall.transports.admission import Seat
-from moothall.transports.http.application import HttpApplication
+from moothall.transports.backend import Backend
+from moothall.transports.http.application import Documents, HttpApplication
 from moothall.transports.http.bounds import HttpBounds
 from moothall.transports.http.connection import HttpConnection
-from moothall.transports.http.feeds import FeedDoor
-from moothall.transports.http.files import FileDoor
 from moothall.transports.http.origins import Origins
 from moothall.transports.http.upgrade import Upgrades
-from moothall.transports.listener import Listener, ListenerBounds
-from moothall.transports.proxies import Networks
+from moothall.transports.listener import Endpoint, Listener
 from moothall.transports.upgrade import OpenUpgraded
 
 CANCEL_S = 1.0
@@ -36,87 +31,46 @@ FAREWELL_S = 0.5
 _log = logging.getLogger(__name__)
 
 
-class HttpDoor:
+class HttpServer:
     """Serves calls and documents over HTTPS.
 
     Args:
-        answer: The pipeline; it never raises.
-        openapi: Makes the API document; called once, when it is first asked for.
-        jwks: Makes the set of public signing keys (RFC 7517); called for each request.
-        describe: Makes what the hall says of itself before anybody signs in (RFC 8615); called
-            for each request.
-        make_request_id: Names a request that does not reach the pipeline.
-        host: Name or address to listen at; a name stands for all its addresses.
-        port: 0 for a free one; see ``port`` after the start.
-        context: Server side of TLS, or None with ``insecure``.
-        insecure: Plain text: at loopback, or for trusted proxies and nobody else.
+        backend: What it needs of the house.
+        endpoint: Where it listens.
+        documents: What it serves beside calls.
         open_socket: Opens what upgrades to ``websocket``; None where nothing does.
-        feeds: What ``/v1/feeds`` needs of the house; None where there are none.
-        files: What ``/v1/files`` needs of the house; None where there are none.
-        admit: Charges a source for one request and returns in how many seconds it may begin;
-            without it the pipeline charges.
+        file_size_bytes_max: Of one file at ``/v1/files``; 0 where there are none.
         origins: Whose pages may call, from ``origins.read_origins``.
-        trusted_proxies: Who may say for whom they call, from ``proxies.read_networks``.
         bounds: How much of anything there may be.
-
-    Raises:
-        ConfigurationError: Neither or both of ``context`` and ``insecure`` are given.
     """
 
-    def __init__(  # noqa: PLR0913 - all of them by name, and none has a natural group
+    def __init__(
         self,
-        answer: Callable[[Call], Awaitable[Reply]],
+        backend: Backend,
+        endpoint: Endpoint,
+        documents: Documents,
         *,
-        openapi: Callable[[], bytes],
-        jwks: Callable[[], bytes],
-        describe: Callable[[], bytes],
-        make_request_id: Callable[[], str],
-        host: str,
-        port: int,
-        context: ssl.SSLContext | None,
-        insecure: bool = False,
         open_socket: OpenUpgraded | None = None,
-        feeds: FeedDoor | None = None,
-        files: FileDoor | None = None,
-        admit: Callable[[str], float] | None = None,
+        file_size_bytes_max: int = 0,
         origins: Origins = frozenset(),
-        trusted_proxies: Networks = (),
         bounds: HttpBounds | None = None,
     ) -> None:
         self._bounds = bounds or HttpBounds()
         self._application = HttpApplication(
-            answer,
-            openapi=openapi,
-            jwks=jwks,
-            describe=describe,
-            make_request_id=make_request_id,
+            backend,
+            documents,
             bounds=self._bounds,
             origins=origins,
-            trusted_proxies=trusted_proxies,
-            feeds=feeds,
-            files=files,
+            trusted_proxies=endpoint.trusted_proxies,
+            file_size_bytes_max=file_size_bytes_max,
         )
-        self._admit = admit
+        self._admit = backend.admit
         self._config = _make_config(self._application)
         self._upgrades: Upgrades | None = None
         if open_socket is not None:
             self._upgrades = Upgrades(self._application.read_upgrade, open_socket)
         self._state = ServerState()
-        self._listener = Listener(
-            self._make_connection,
-            host=host,
-            port=port,
-            context=context,
-            insecure=insecure,
-            trusted_proxies=trusted_proxies,
-            bounds=ListenerBounds(
-                connections_max=self._bounds.connections_max,
-                connections_per_source_max=self._bounds.connections_per_source_max,
-                handshake_timeout_ms=self._bounds.handshake_timeout_ms,
-                write_timeout_ms=self._bounds.write_timeout_ms,
-                backlog_max=self._bounds.backlog_max,
-            ),
-        )
+        self._listener = Listener(self._make_connection, endpoint, bounds=self._bounds.listener)
         self._date_timer: asyncio.TimerHandle | None = None
 
     @property

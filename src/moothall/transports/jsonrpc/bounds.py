@@ -1,9 +1,9 @@
 """How much one conversation may hold, and how long its end may take: one place, with units."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from moothall.core.errors import ConfigurationError
 from moothall.core.units import MEBIBYTE, SECOND_MS
+from moothall.transports.bounds import check_bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,5 @@ class ConversationBounds:
     stop_timeout_ms: int = 10 * SECOND_MS
 
     def __post_init__(self) -> None:
-        """Refuse a bound of nothing: none of them can be switched off."""
-        for bound in fields(self):
-            if getattr(self, bound.name) < 1:
-                raise ConfigurationError(f"{bound.name} must be at least 1")
+        """Refuse a bound of nothing."""
+        check_bounds(self)

@@ -12,12 +12,12 @@ from typing import Annotated, Literal, NamedTuple, NoReturn
 
 import msgspec
 
-from moothall.action.call import Reply
+from moothall.action.call import KEY_LENGTH_MAX, Reply, is_idempotency_key
 from moothall.action.decode import check_envelope, explain
 from moothall.action.push import Push
 from moothall.core.codes import Code
 from moothall.core.errors import ActionError, InvalidArgumentError, Problem, UnknownActionError
-from moothall.core.units import MINUTE_MS, SAFE_INTEGER_MAX
+from moothall.core.units import DEADLINE_MS_MAX, SAFE_INTEGER_MAX
 
 PARSE_ERROR = -32_700
 INVALID_REQUEST = -32_600
@@ -26,14 +26,11 @@ INVALID_PARAMS = -32_602
 SERVER_ERROR = -32_000
 
 ID_SIZE_BYTES_MAX = 64
-KEY_SIZE_BYTES_MAX = 255
-DEADLINE_MS_MAX = 10 * MINUTE_MS
 
 HEARTBEAT = b'{"jsonrpc":"2.0","method":"heartbeat","params":{}}'
 
 Id = int | str
 
-_VISIBLE = frozenset(map(chr, range(0x21, 0x7F)))
 _SPACE = b" \t\r\n"
 
 _encode = msgspec.json.encode
@@ -132,8 +129,8 @@ def _check_key(key: str) -> None:
     Raises:
         InvalidArgumentError: It is.
     """
-    if not (1 <= len(key) <= KEY_SIZE_BYTES_MAX and _VISIBLE.issuperset(key)):
-        reason = f"a key is 1 to {KEY_SIZE_BYTES_MAX} visible ASCII characters"
+    if not is_idempotency_key(key):
+        reason = f"a key is 1 to {KEY_LENGTH_MAX} visible ASCII characters"
         raise InvalidArgumentError("meta.idempotency_key", reason, "send a UUID")
 
 

@@ -6,6 +6,6 @@ lines), ``connection`` (one client), ``server`` (start and stop). What a line me
 """
 
 from moothall.transports.ndjson.bounds import NdjsonBounds
-from moothall.transports.ndjson.server import NdjsonDoor
+from moothall.transports.ndjson.server import NdjsonServer
 
-__all__ = ["NdjsonBounds", "NdjsonDoor"]
+__all__ = ["NdjsonBounds", "NdjsonServer"]

@@ -158,7 +158,7 @@ class NdjsonConnection(asyncio.Protocol):
 
     def _close(self) -> None:
         self._transport.close()
-        wait_s = self._bounds.write_timeout_ms / 1_000
+        wait_s = self._bounds.listener.write_timeout_ms / 1_000
         self._end_timer = self._loop.call_later(wait_s, self._transport.abort)
 
     def abort(self) -> None:

@@ -6,6 +6,6 @@ message means is ``transports/jsonrpc``.
 """
 
 from moothall.transports.websocket.bounds import WebSocketBounds
-from moothall.transports.websocket.server import WebSocketDoor
+from moothall.transports.websocket.server import WebSockets
 
-__all__ = ["WebSocketBounds", "WebSocketDoor"]
+__all__ = ["WebSocketBounds", "WebSockets"]

@@ -1,9 +1,9 @@
 """How much of anything a WebSocket takes, and for how long: one place, with units."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
-from moothall.core.errors import ConfigurationError
 from moothall.core.units import KIBIBYTE, MEBIBYTE, SECOND_MS
+from moothall.transports.bounds import check_bounds
 from moothall.transports.jsonrpc import ConversationBounds
 
 
@@ -32,8 +32,5 @@ class WebSocketBounds:
     conversation: ConversationBounds = field(default_factory=ConversationBounds)
 
     def __post_init__(self) -> None:
-        """Refuse a bound of nothing: none of them can be switched off."""
-        for bound in fields(self):
-            value = getattr(self, bound.name)
-            if isinstance(value, int) and value < 1:
-                raise ConfigurationError(f"{bound.name} must be at least 1")
+        """Refuse a bound of nothing."""
+        check_bounds(self)

@@ -19,6 +19,7 @@ import msgspec
 from moothall.action.call import Call
 from moothall.action.connections import CloseReason
 from moothall.core.errors import OverloadedError, Problem
+from moothall.transports.backend import AUTHENTICATE
 from moothall.transports.upgrade import Upgrade
 from moothall.transports.websocket.handshake import render_acceptance
 from moothall.transports.websocket.protocol import (
@@ -36,9 +37,8 @@ from moothall.transports.websocket.protocol import (
 )
 
 if TYPE_CHECKING:
-    from moothall.transports.websocket.server import WebSocketDoor
+    from moothall.transports.websocket.server import WebSockets
 
-AUTHENTICATE = "identity.authenticate"
 CLOSE_CODES = {
     CloseReason.SHUTDOWN: CloseCode.SERVICE_RESTART,
     CloseReason.PROTOCOL_ERROR: CloseCode.PROTOCOL_ERROR,
@@ -86,7 +86,7 @@ class WebSocketConnection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, door: "WebSocketDoor", upgrade: Upgrade, key: bytes) -> None:
+    def __init__(self, door: "WebSockets", upgrade: Upgrade, key: bytes) -> None:
         """Wait for the transport; ``key`` is the one of the handshake."""
         self.transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._door = door

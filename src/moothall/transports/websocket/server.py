@@ -10,7 +10,7 @@ from moothall.transports.websocket.handshake import read_handshake
 DOOR = "websocket"
 
 
-class WebSocketDoor:
+class WebSockets:
     """Opens WebSockets for the HTTPS door, and waits for their calls when the hall stops.
 
     Args:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from moothall.ports.authority import Rights
 from moothall.testing import OpenHall, ProblemError, Visitor
 
 
@@ -18,6 +19,13 @@ async def refused(
 async def may(hall: OpenHall, who: Visitor, permission: str, at: str = "") -> bool:
     answer = await hall.call("access.check", {"permission": permission, "at": at}, as_=who)
     return bool(answer.is_allowed)
+
+
+async def rights_of(hall: OpenHall, principal: str) -> Rights:
+    """What anybody holds, whether they are in memory or not."""
+    return await hall.hall.database.read(
+        lambda tx: hall.hall.house.authority.rights_of(tx, principal)
+    )
 
 
 async def change(hall: OpenHall, who: Visitor, verb: str, member: str, role: str, at: str) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from moothall.action import EVERYONE
+from moothall.services.access.model import Held
 from moothall.services.identity.model import SERVERS
 
 KEPT = {"sessions:own", "permissions:check_own"}
@@ -41,6 +42,14 @@ class NaiveAccess:
             return [SERVERS]
         teams = sorted(team for team, member in self.teams if member == principal)
         return [principal, *teams, EVERYONE]
+
+    def held_by(self, member: str) -> Held:
+        """What the rows tell of one member."""
+        return Held(
+            bindings=tuple((role, at) for who, role, at in self.bindings if who == member),
+            teams=tuple(team.removeprefix("team:") for team, who in self.teams if who == member),
+            bans={at: until for (who, at), until in self.bans.items() if who == member},
+        )
 
     def is_banned(self, principal: str, path: str) -> bool:
         return any(

@@ -9,12 +9,6 @@ import pytest
 from moothall.testing import OpenHall, Visitor, open_test_hall
 from tests.unit.services.access.calls import change, may, refused
 
-
-@pytest.fixture
-async def boss(hall: OpenHall) -> Visitor:
-    return await hall.administrator("boss")
-
-
 # --- what is allowed ------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from moothall.services.access.errors import AuditBrokenError
 from moothall.services.access.model import AuditEntry
 from moothall.services.access.rules.chain import TrailKeys, first_link, make_seal
 from moothall.services.access.store.audit import insert_audit, insert_seal, list_seals
-from moothall.testing import OpenHall, ProblemError, Visitor, open_test_hall
+from moothall.testing import NearIssuer, OpenHall, ProblemError, Visitor, open_test_hall
 
 COLUMNS = ("at_ms", "actor", "action", "path", "outcome", "source", "request_id")
 SEAL_COLUMNS = ("last_number", "row_count", "latest_at_ms", "sealed_at_ms", "chain", "tags", "mac")
@@ -76,11 +76,6 @@ async def fill(hall: OpenHall, count: int) -> None:
 
 def heads_file(folder: Path) -> Path:
     return folder / "hall" / "audit-heads.jsonl"
-
-
-@pytest.fixture
-async def boss(hall: OpenHall) -> Visitor:
-    return await hall.administrator("boss")
 
 
 @pytest.fixture
@@ -468,6 +463,23 @@ async def test_heads_are_lines_that_anybody_with_the_public_key_can_check(
     assert (shown.head_count, shown.head_number) == (2, lines[-1]["number"])
     assert shown.sealed_number == await last_sealed(hall) > shown.head_number
     assert heads_file(tmp_path).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.requirement("R24")
+async def test_heads_name_the_server_that_signed_them(tmp_path: Path) -> None:
+    async with open_test_hall(tmp_path / "home", rooms=("hall",)) as home:
+        near = NearIssuer(home, "https://boards.test")
+        boss = await home.administrator("boss")
+        key = {"audience": near.audience, "server_key": near.server_key}
+        await home.call("identity.add_audience", key, as_=boss)
+        folder = tmp_path / "boards"
+        async with open_test_hall(folder, follows=near, clock=home.clock, rooms=("hall",)) as hall:
+            await fill(hall, 1)
+            await settle(hall)
+        await settle(home)
+        for place, name in ((folder, near.audience), (tmp_path / "home", home.hall.issuer)):
+            (line,) = heads_file(place).read_text().splitlines()
+            assert json.loads(line)["hall"] == name
 
 
 @pytest.mark.requirement("R24")

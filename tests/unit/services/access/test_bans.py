@@ -7,12 +7,7 @@ import pytest
 
 from moothall.services.access.model import KEPT_WHEN_BANNED
 from moothall.testing import OpenHall, Visitor, open_test_hall
-from tests.unit.services.access.calls import change, do, may, refused
-
-
-@pytest.fixture
-async def boss(hall: OpenHall) -> Visitor:
-    return await hall.administrator("boss")
+from tests.unit.services.access.calls import change, do, may, refused, rights_of
 
 
 @pytest.fixture
@@ -62,8 +57,8 @@ async def test_ban_ends_by_itself_at_its_time(hall: OpenHall, boss: Visitor, bob
     seen = []
     for now_ms in (start_ms + 999, start_ms + 1_000, start_ms - 60_000, start_ms + 1_001):
         hall.clock.set_wall(now_ms)
-        explained = hall.hall.house.authority.allows(bob.member_id, "scores:write", "org")
-        seen.append(explained)
+        rights = await rights_of(hall, bob.member_id)
+        seen.append(rights.allows("scores:write", "org"))
     assert seen == [False, True, False, True], "a clock that is set back forgives nothing"
     assert (await do(hall, boss, "list_bans")).bans == []
 

@@ -9,11 +9,6 @@ from tests.unit.services.access.calls import change, do, refused
 
 
 @pytest.fixture
-async def boss(hall: OpenHall) -> Visitor:
-    return await hall.administrator("boss")
-
-
-@pytest.fixture
 async def bob(hall: OpenHall, boss: Visitor) -> Visitor:
     """Reads at org/1 as everyone does, writes at org by a team."""
     visitor = await hall.member("bob")

@@ -16,11 +16,6 @@ async def everything(hall: OpenHall) -> list[Any]:
 
 
 @pytest.fixture
-async def boss(hall: OpenHall) -> Visitor:
-    return await hall.administrator("boss")
-
-
-@pytest.fixture
 async def eve(hall: OpenHall, boss: Visitor) -> Visitor:
     """Manages roles, teams and bans in the whole hall, and moderates org/1; belongs to `staff`."""
     visitor = await hall.member("eve")

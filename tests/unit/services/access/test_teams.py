@@ -9,11 +9,6 @@ from tests.unit.services.access.calls import change, do, may, refused
 
 
 @pytest.fixture
-async def boss(hall: OpenHall) -> Visitor:
-    return await hall.administrator("boss")
-
-
-@pytest.fixture
 async def bob(hall: OpenHall, boss: Visitor) -> Visitor:
     """Belongs to the team `staff`, which writes at board/7."""
     visitor = await hall.member("bob")

@@ -10,7 +10,7 @@ import pytest
 
 from moothall.action.connections import CloseReason, Connections
 from moothall.action.cursor import Cursors
-from moothall.action.feeds import PAGE_ROWS, FeedHub
+from moothall.action.hub import PAGE_ROWS, FeedHub
 from moothall.core.units import DAY_MS, MINUTE_MS
 from moothall.testing import OpenConnection, OpenHall, ProblemError, Visitor, open_test_hall
 
@@ -147,8 +147,9 @@ async def test_who_may_not_follow_is_refused_and_the_hidden_looks_absent(
     assert problems[0] == problems[1] == ("permission_denied", "permission_denied")
     with pytest.raises(ProblemError, match="feed_not_found"):
         await (await hall.connect(boss)).call("feeds.subscribe", feed="board/nothing")
-    with pytest.raises(ProblemError, match="feed_not_found"):
-        await reader.call("feeds.subscribe", feed="boards/kart")
+    with pytest.raises(ProblemError, match="feed_not_found") as refused:
+        await reader.call("feeds.subscribe", feed="boards/kart/moderation")
+    assert "did you mean board/{board_id}" in str(refused.value.details["remedy"])
 
 
 @pytest.mark.requirement("R22")

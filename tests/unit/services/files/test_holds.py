@@ -28,11 +28,6 @@ async def hall(tmp_path: Path) -> AsyncIterator[OpenHall]:
 
 
 @pytest.fixture
-async def boss(hall: OpenHall) -> Visitor:
-    return await hall.administrator("boss")
-
-
-@pytest.fixture
 async def ann(hall: OpenHall) -> Visitor:
     return await hall.member("ann")
 

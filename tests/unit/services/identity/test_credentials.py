@@ -18,11 +18,6 @@ SIGNS = r"""~!@#$%^&*_-+=`|\(){}[]:;"'<>,.?/"""
 PASSWORD = "correct horse battery staple"
 
 
-@pytest.fixture
-async def boss(hall: OpenHall) -> Visitor:
-    return await hall.administrator("boss")
-
-
 async def bring(hall: OpenHall, who: Visitor, *rows: tuple[str, str]) -> Any:
     fields = {"rows": [{"name": name, "password": password} for name, password in rows]}
     return await hall.call("identity.import_credentials", fields, as_=who)

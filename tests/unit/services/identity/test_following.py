@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from moothall.action import Restored
 from moothall.action.connections import CloseReason
+from moothall.action.cursor import Cursors
+from moothall.action.jobs import Job, JobRunner, SoleHolder
+from moothall.action.restore import renew_epoch
 from moothall.core.errors import ConfigurationError
 from moothall.core.units import DAY_MS, MINUTE_MS, SECOND_MS
 from moothall.services.identity.adapters.follower import (
@@ -20,6 +24,7 @@ from moothall.services.identity.adapters.follower import (
     FollowedMembers,
     read_keys,
 )
+from moothall.services.identity.restore import after_restore
 from moothall.testing import NearIssuer, OpenHall, Visitor, open_test_hall
 
 BOARDS = "https://boards.test"
@@ -301,6 +306,34 @@ async def test_where_the_cursor_is_lost_names_tell_what_happened(pair: Pair) -> 
         await until_rows(
             boards, "SELECT name FROM identity_member ORDER BY name", [("",), ("robert",)]
         )
+
+
+async def restore(hall: OpenHall) -> None:
+    """Let happen to an issuer what a restore does to its rows: it forgets who follows it."""
+    before = await hall.hall.database.write(lambda tx: renew_epoch(tx, "0badcafe"))
+    await hall.hall.database.read(hall.hall.house.use(Cursors).load)
+    restored = Restored(
+        backup_id="b", taken_at_ms=0, epoch_before=before, epoch="0badcafe", keeps_sessions=False
+    )
+    job = Job("identity", "identity.after_restore", 100, lambda ctx: after_restore(ctx, restored))
+    await JobRunner(hall.hall.house, [job], SoleHolder()).run(job.name)
+
+
+@pytest.mark.requirement("R5")
+async def test_after_the_issuer_was_restored_no_token_of_before_is_good(pair: Pair) -> None:
+    async with pair.boards() as boards:
+        ann = await pair.visitor("ann")
+        assert await get_self(boards, ann) == "ann"
+        pair.near.go_away()
+        await restore(pair.home)
+        pair.near.come_back()
+        async with asyncio.timeout(10):
+            while await get_self(boards, ann) != "unauthenticated":  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0)
+        again = await pair.home.token_for(await pair.home.sign_in("ann"), BOARDS)
+        async with asyncio.timeout(10):
+            while await get_self(boards, again) != "ann":  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0)
 
 
 # --- names ----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from joserfc.jwk import OKPKey
 
 from moothall.action.token import LIFE_SECONDS, SKEW_SECONDS, TokenVerifier, sign_token
 from moothall.core.errors import ConfigurationError, UnauthenticatedError
+from moothall.services.identity.adapters.sessions import EndedSessions
 from moothall.services.identity.model import KeySettings, KeyState, SigningKey
 from moothall.services.identity.rules.keys import (
     VERIFIES_ON_MS,
@@ -62,11 +63,6 @@ async def refused(hall: OpenHall, action: str, request: Any, who: Visitor) -> Pr
     return refusal.value
 
 
-@pytest.fixture
-async def boss(hall: OpenHall) -> Visitor:
-    return await hall.administrator("boss")
-
-
 class FetchedKeys:
     """What a resource server knows: the keys as it fetched them last, and nothing private."""
 
@@ -91,20 +87,15 @@ class FetchedKeys:
         return {}
 
 
-class NoneEnded:
-    """A resource server that is cut off learns of no end of a session."""
-
-    def has_ended(self, session_id: str) -> bool:
-        return False
-
-
 class Server:
     """A resource server: it verifies offline."""
 
     def __init__(self, hall: OpenHall, audience: str) -> None:
         self.keys = FetchedKeys(hall)
+        # Cut off, it learns of no end of a session.
+        ended = EndedSessions(hall.clock)
         self.verifier = TokenVerifier(
-            self.keys, NoneEnded(), hall.clock, issuer=ISSUER, audience=audience
+            self.keys, ended, hall.clock, issuer=ISSUER, audience=audience
         )
 
     def takes(self, token: str) -> bool:

@@ -28,11 +28,6 @@ async def alice(hall: OpenHall) -> Visitor:
     return visitor
 
 
-@pytest.fixture
-async def boss(hall: OpenHall) -> Visitor:
-    return await hall.administrator("boss")
-
-
 async def issue(hall: OpenHall, by: Visitor, member: str = "alice") -> str:
     issued = await hall.call("identity.issue_recovery_code", {"member": member}, as_=by)
     return str(issued.code)

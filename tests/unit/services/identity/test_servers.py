@@ -69,11 +69,6 @@ async def refusal(hall: OpenHall, text: str) -> tuple[str, str, str]:
 
 
 @pytest.fixture
-async def boss(hall: OpenHall) -> Visitor:
-    return await hall.administrator("boss")
-
-
-@pytest.fixture
 async def server(hall: OpenHall, boss: Visitor) -> Visitor:
     """A server that is registered, and in."""
     request = {"audience": BOARDS, "server_key": shown(KEY)}

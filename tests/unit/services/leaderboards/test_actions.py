@@ -13,11 +13,6 @@ LEVELS = ["none", "read", "write", "moderate"]
 
 
 @pytest.fixture
-async def boss(hall: OpenHall) -> Visitor:
-    return await hall.administrator("boss")
-
-
-@pytest.fixture
 async def ann(hall: OpenHall) -> Visitor:
     return await hall.member("ann")
 

@@ -17,11 +17,6 @@ ERASE_RANKINGS = "leaderboards.erase_unused_rankings"
 
 
 @pytest.fixture
-async def boss(hall: OpenHall) -> Visitor:
-    return await hall.administrator("boss")
-
-
-@pytest.fixture
 async def ann(hall: OpenHall) -> Visitor:
     return await hall.member("ann")
 

@@ -1,38 +1,31 @@
 """Many entries at once, held against the same entries one by one, and against plain sorting."""
 
-from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import moothall.services
-from moothall.action.migrations import read_migrations
 from moothall.core.ids import make_id
 from moothall.ports.database import Row
 from moothall.services.leaderboards.model import Board, Counting, Direction, Entry, Level
-from moothall.services.leaderboards.store import boards, bulk, entries
+from moothall.services.leaderboards.store import boards, bulk, entries, standings
 from moothall.services.leaderboards.store.rank_bulk import AHEAD, cut_evenly, insert_ranks
 from moothall.services.leaderboards.store.ranks import Position, Ranks, assign_places
 from moothall.services.leaderboards.store.seasons import get_ranking
 from moothall.storage.sqlite.transaction import SqliteTransaction, drive
 from tests.unit.services.leaderboards.naive_board import NaiveBoard, NaiveEntry
 from tests.unit.services.leaderboards.naive_board import Row as Shown
+from tests.unit.services.leaderboards.tables import open_tables
 from tests.unit.services.leaderboards.test_counting import MEMBERS, SCORES, TIMES
 from tests.unit.services.leaderboards.test_ranks import check_buckets
-
-MIGRATIONS = Path(moothall.services.__path__[0], "leaderboards", "migrations")
-SCHEMA = "".join(step.sql for step in read_migrations("leaderboards", MIGRATIONS, "sqlite"))
 
 
 class Tables(SqliteTransaction):
     """The tables of the room in memory, with one board."""
 
     def __init__(self, direction: Direction, counting: Counting) -> None:
-        self.connection = apsw.Connection(":memory:")
-        self.connection.execute(SCHEMA)
+        self.connection = open_tables()
         super().__init__(self.connection, self.connection.cursor())
         self.board = Board(
             board_id="board-7",
@@ -57,7 +50,7 @@ class Tables(SqliteTransaction):
         for entry in chunk:
             drive(entries.insert_entry(self, entry))
             if entry.verified_at_ms is not None:
-                drive(entries.update_ranking(self, self.board, entry))
+                drive(standings.update_ranking(self, self.board, entry))
 
     def contents(self) -> list[list[Row]]:
         tables = ("leaderboards_rank", "leaderboards_standing", "leaderboards_entry")
@@ -141,7 +134,7 @@ def test_rows_scattered_over_many_buckets_find_theirs(count: int) -> None:
     added = [Position(at * step + 0.5, 5, f"b{at:05}") for at in reversed(range(count))]
     drive(insert_ranks(tables, ranks, "board-7", added))
     check_buckets(tables, ranks, "board-7")  # type: ignore[arg-type]  # it only runs SQL
-    assert drive(ranks.list_first(tables, "board-7", 9_999)) == sorted([*held, *added])
+    assert drive(ranks.list_from(tables, "board-7", 0, 9_999)) == sorted([*held, *added])
 
 
 def test_parts_of_what_is_overfull_are_even_and_have_room() -> None:

@@ -1,28 +1,22 @@
 """What counts of repeated scores, held against a board that is counted anew each time."""
 
 import random
-from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-import moothall.services
-from moothall.action.migrations import read_migrations
 from moothall.core.ids import make_id
 from moothall.services.leaderboards.model import Board, Counting, Direction, Entry, Level
-from moothall.services.leaderboards.store import boards, entries
-from moothall.services.leaderboards.store.entries import RANKS
-from moothall.services.leaderboards.store.ranks import Position, assign_places
+from moothall.services.leaderboards.store import boards, entries, standings
+from moothall.services.leaderboards.store.ranks import RANKS, Position, assign_places
 from moothall.storage.sqlite.transaction import SqliteTransaction, drive
 from moothall.testing import OpenHall, ProblemError, Visitor
 from tests.unit.services.leaderboards.naive_board import NaiveBoard, NaiveEntry, Row
+from tests.unit.services.leaderboards.tables import open_tables
 
-MIGRATIONS = Path(moothall.services.__path__[0], "leaderboards", "migrations")
-SCHEMA = "".join(step.sql for step in read_migrations("leaderboards", MIGRATIONS, "sqlite"))
 # Few members and scores, so that ties are the rule; and the edges of what a number can be.
 MEMBERS = ["ann", "bob", "cid"]
 SCORES = [0.0, -0.0, 1.0, 2.0, -1.0, 0.1, 0.2, 0.3, 1e16, -1e16, 5e-324, 1.7e308, -1.7e308]
@@ -34,8 +28,7 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        connection = apsw.Connection(":memory:")
-        connection.execute(SCHEMA)
+        connection = open_tables()
         self.tx = SqliteTransaction(connection, connection.cursor())
         self.count = 0
 
@@ -72,7 +65,7 @@ class Histories(RuleBasedStateMachine):
         )
         drive(entries.insert_entry(self.tx, entry))
         if is_verified:
-            drive(entries.update_ranking(self.tx, self.board, entry))
+            drive(standings.update_ranking(self.tx, self.board, entry))
         self.naive.add(NaiveEntry(entry_id, member, score, at_ms, is_verified))
 
     @precondition(lambda self: self.count)
@@ -85,7 +78,7 @@ class Histories(RuleBasedStateMachine):
         now_ms, by = (9_000, "boss") if is_verified else (None, None)
         drive(entries.update_verified(self.tx, entry_id, now_ms, by))
         entry = drive(entries.get_entry(self.tx, entry_id))
-        drive(entries.update_ranking(self.tx, self.board, entry))
+        drive(standings.update_ranking(self.tx, self.board, entry))
 
     @invariant()
     def agrees(self) -> None:
@@ -111,7 +104,7 @@ class Histories(RuleBasedStateMachine):
 
     def _places_agree(self, rows: list[Position]) -> None:
         for member in MEMBERS:
-            _, ranked = drive(entries.get_ranked(self.tx, "board-7", None, member))
+            _, ranked = drive(standings.get_ranked(self.tx, "board-7", None, member))
             own = [row for row in self.naive.ranking() if row.member == member]
             assert (ranked is None) is (not own)
             if ranked is not None:
@@ -288,9 +281,8 @@ async def test_places_agree_after_every_step_of_a_long_story(
 def test_the_best_of_a_member_is_sought_and_not_sorted_in_both_directions(
     direction: Direction,
 ) -> None:
-    connection = apsw.Connection(":memory:")
-    connection.execute(SCHEMA)
-    sql = "EXPLAIN QUERY PLAN " + entries._BESTS[direction].replace("$", "?")
+    connection = open_tables()
+    sql = "EXPLAIN QUERY PLAN " + standings._BESTS[direction].replace("$", "?")
     plans = [str(plan) for *_, plan in connection.execute(sql, ("board", 1, "member"))]
     connection.close()
     searches = [plan for plan in plans if "SEARCH" in plan]

@@ -20,11 +20,6 @@ async def hall(tmp_path: Path) -> AsyncIterator[OpenHall]:
         yield opened
 
 
-@pytest.fixture
-async def boss(hall: OpenHall) -> Visitor:
-    return await hall.administrator("boss")
-
-
 async def make_board(hall: OpenHall, boss: Visitor, board_id: str, counting: str) -> None:
     fields = {"name": board_id, "board_id": board_id, "counting": counting}
     await hall.call("leaderboards.create_board", {**fields, "direction": "ascending"}, as_=boss)

@@ -7,16 +7,12 @@ import pytest
 
 from moothall.core.units import MINUTE_MS
 from moothall.services.leaderboards import personal
-from moothall.services.leaderboards.store import entries
+from moothall.services.leaderboards.model import Comment
+from moothall.services.leaderboards.store import comments
 from moothall.testing import OpenHall, ProblemError, Visitor, open_test_hall
 from moothall.testing.hall import PASSWORD
 
 BOARD = {"board_id": "seven"}
-
-
-@pytest.fixture
-async def boss(hall: OpenHall) -> Visitor:
-    return await hall.administrator("boss")
 
 
 async def create(hall: OpenHall, boss: Visitor, **fields: str) -> Any:
@@ -144,8 +140,15 @@ async def test_verifications_stay_and_waiting_entries_and_comments_go(
 
     async def comment(entry_id: str, who: Visitor, text: str) -> None:
         await hall.hall.database.write(
-            lambda tx: entries.insert_comment(
-                tx, f"{text}-{entry_id}", entry_id, who.member_id, text, 1
+            lambda tx: comments.insert_comment(
+                tx,
+                Comment(
+                    comment_id=f"{text}-{entry_id}",
+                    entry_id=entry_id,
+                    member_id=who.member_id,
+                    text=text,
+                    created_at_ms=1,
+                ),
             )
         )
 

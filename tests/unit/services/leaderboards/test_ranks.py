@@ -5,7 +5,6 @@ import re
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
@@ -14,8 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-import moothall.services
-from moothall.action.migrations import read_migrations
 from moothall.ports.database import Row
 from moothall.services.leaderboards.store import ranks
 from moothall.services.leaderboards.store.ranks import (
@@ -30,11 +27,10 @@ from moothall.services.leaderboards.store.ranks import (
     is_sparse,
     may_join,
 )
+from tests.unit.services.leaderboards.tables import open_tables
 
 T = TypeVar("T")
 
-MIGRATIONS = Path(moothall.services.__path__[0], "leaderboards", "migrations")
-DDL = "".join(step.sql for step in read_migrations("leaderboards", MIGRATIONS, "sqlite"))
 SMALL = Ranks(rows_per_bucket_max=4, buckets_per_group_max=3)
 BOARD = "board-7"
 
@@ -43,8 +39,7 @@ class MemoryTransaction:
     """The port over a connection of its own, in memory."""
 
     def __init__(self) -> None:
-        self.connection = apsw.Connection(":memory:")
-        self.connection.execute(DDL)
+        self.connection = open_tables()
         self.statements = 0
 
     def run(self, sql: str, params: tuple[Any, ...] = ()) -> list[Row]:
@@ -238,7 +233,7 @@ def test_any_order_of_insertion_is_ranked_taken_apart_and_ranked_again(
 
 def test_an_unknown_board_is_empty(tx: MemoryTransaction) -> None:
     check_answers(tx, SMALL, [])
-    assert finish(SMALL.list_first(tx, BOARD, 5)) == []
+    assert finish(SMALL.list_from(tx, BOARD, 0, 5)) == []
     assert not finish(SMALL.delete(tx, BOARD, Position(1.0, 1, "entry")))
     assert finish(SMALL.delete_chunk(tx, BOARD)) == 0
 
@@ -285,7 +280,7 @@ def test_a_board_is_removed_in_bounded_chunks_without_an_orphan(tx: MemoryTransa
 def test_the_best_rows_come_first(tx: MemoryTransaction) -> None:
     rows = rows_of(shuffled(50, 5))
     fill(tx, SMALL, rows)
-    assert finish(SMALL.list_first(tx, BOARD, 7)) == sorted(rows)[:7]
+    assert finish(SMALL.list_from(tx, BOARD, 0, 7)) == sorted(rows)[:7]
 
 
 def test_a_change_takes_four_statements_and_a_place_two(tx: MemoryTransaction) -> None:

@@ -30,11 +30,6 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 
 @pytest.fixture
-async def boss(hall: OpenHall) -> Visitor:
-    return await hall.administrator("boss")
-
-
-@pytest.fixture
 async def ann(hall: OpenHall) -> Visitor:
     return await hall.member("ann")
 

@@ -11,8 +11,8 @@ import apsw
 
 from moothall.ports.database import Transaction
 from moothall.storage.sqlite import SqliteBounds, SqliteDatabase
+from moothall.testing import SimulatedDisk
 from tests.contract.databases import never, run_script
-from tests.unit.storage.sqlite.disk import Disk
 
 FILE = "hall.sqlite"
 SCHEMA = "CREATE TABLE item (id INTEGER PRIMARY KEY, text TEXT NOT NULL DEFAULT '')"
@@ -29,7 +29,7 @@ SELECT max(n) FROM number
 async def opened(
     folder: Path,
     bounds: SqliteBounds | None = None,
-    disk: Disk | None = None,
+    disk: SimulatedDisk | None = None,
     on_sync_failure: Callable[[BaseException], None] = never,
 ) -> AsyncIterator[SqliteDatabase]:
     """Open the database in `folder`, with one table in it."""

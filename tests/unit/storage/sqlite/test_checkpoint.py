@@ -11,7 +11,7 @@ import pytest
 
 from moothall.core.errors import StorageUnavailableError
 from moothall.storage.sqlite import SqliteBounds, SqliteDatabase
-from tests.unit.storage.sqlite.disk import Disk
+from moothall.testing import SimulatedDisk
 from tests.unit.storage.sqlite.opening import FILE, SLOW, come, ids, inserting, opened
 from tests.unit.storage.sqlite.test_reader import LongRead
 
@@ -33,7 +33,7 @@ async def idle(database: SqliteDatabase) -> None:
 
 
 async def test_checkpoints_run_on_their_own_thread(tmp_path: Path) -> None:
-    disk = Disk()
+    disk = SimulatedDisk()
     # On a busy machine a COMMIT can seem slow enough for a thread of its own.
     bounds = dataclasses.replace(SMALL, commit_seconds_inline_max=60)
     async with opened(tmp_path, bounds, disk) as database:
@@ -48,7 +48,7 @@ async def test_checkpoints_run_on_their_own_thread(tmp_path: Path) -> None:
 
 
 async def test_a_checkpoint_holds_up_neither_writes_nor_reads(tmp_path: Path) -> None:
-    disk = Disk()
+    disk = SimulatedDisk()
     has_come, may_go = threading.Event(), threading.Event()
 
     def hold(_name: str) -> None:
@@ -140,7 +140,7 @@ async def test_another_programs_reader_is_not_waited_for(tmp_path: Path) -> None
 
 
 async def test_a_failed_sync_of_a_checkpoint_stops_everything(tmp_path: Path) -> None:
-    disk, failed = Disk(), asyncio.Event()
+    disk, failed = SimulatedDisk(), asyncio.Event()
 
     async def write_on(database: SqliteDatabase) -> None:
         for number in range(10 * WISH):
@@ -157,7 +157,7 @@ async def test_a_failed_sync_of_a_checkpoint_stops_everything(tmp_path: Path) ->
 
 
 async def test_a_checkpoint_that_finds_no_room_is_tried_later(tmp_path: Path) -> None:
-    disk = Disk()
+    disk = SimulatedDisk()
     async with opened(tmp_path, SMALL, disk) as database:
         numbers = itertools.count()
         while database._checkpointer._task is None:

@@ -6,7 +6,7 @@ import pytest
 
 from moothall.core.errors import ConfigurationError
 from moothall.storage.sqlite.connection import open_reader, open_writer
-from tests.unit.storage.sqlite.disk import Disk
+from moothall.testing import SimulatedDisk
 
 
 def test_what_durability_rests_on(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_disk_without_room_for_a_log_is_refused(tmp_path: Path) -> None:
-    disk = Disk()
+    disk = SimulatedDisk()
     disk.is_full = True
     with pytest.raises(ConfigurationError, match="cannot be opened"):
         open_writer(tmp_path / "hall.sqlite", disk.vfs)

@@ -8,9 +8,10 @@ from random import Random
 import apsw
 import pytest
 
+from moothall.core.errors import StorageUnavailableError
 from moothall.storage.sqlite import SqliteBounds
-from tests.unit.storage.sqlite.disk import Disk
-from tests.unit.storage.sqlite.opening import FILE, ids, inserting, opened
+from moothall.testing import SimulatedDisk
+from tests.unit.storage.sqlite.opening import FILE, connection_of, ids, inserting, opened
 
 SMALL = SqliteBounds(
     batch_calls_max=8,
@@ -25,12 +26,10 @@ SMALL = SqliteBounds(
 @pytest.mark.parametrize("seed", range(10))
 async def test_a_power_cut_loses_nothing_acknowledged(tmp_path: Path, seed: int) -> None:
     """A disk that forgets what was not synced, or half of it, has all that was acknowledged."""
-    random, disk = Random(seed), Disk()
-    disk.keeps_synced = True
+    random, disk = Random(seed), SimulatedDisk()
     acknowledged: list[int] = []
     before, after = tmp_path / "before", tmp_path / "after"
     before.mkdir()
-    after.mkdir()
 
     async def write(number: int) -> None:
         await database.write(inserting(number, "x" * random.randrange(3_000)))
@@ -47,6 +46,29 @@ async def test_a_power_cut_loses_nothing_acknowledged(tmp_path: Path, seed: int)
         assert set(promised) <= set(found), f"seed {seed}"
         rows = await again.read(lambda tx: tx.fetch_all("PRAGMA integrity_check"))
         assert rows == [("ok",)]
+
+
+@pytest.mark.requirement("R36")
+async def test_a_restart_after_a_failed_sync_makes_safe_what_it_reads(tmp_path: Path) -> None:
+    """Systems forget what they could not write, and show it all the same until the power goes."""
+    before, after, disk = tmp_path / "before", tmp_path / "after", SimulatedDisk()
+    before.mkdir()
+    failures: list[BaseException] = []
+    async with opened(before, disk=disk, on_sync_failure=failures.append) as database:
+        await database.write(inserting(1))
+        disk.breaks = {"-wal"}
+        with pytest.raises(StorageUnavailableError, match="failed to sync"):
+            await database.write(inserting(2))
+        assert len(failures) == 1
+        # The process ends here; closing would move the log into the file.
+        connection_of(database).config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    disk.mend()
+    async with opened(before, disk=disk) as database:
+        assert await ids(database) == [1, 2]
+        await database.write(inserting(3))
+        disk.cut_power(after, Random(0))
+    async with opened(after) as database:
+        assert await ids(database) == [1, 2, 3]
 
 
 async def test_a_clean_end_leaves_one_file(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ CASES = {
     "SELECT a$1, a_$2, ä$3, $1": "SELECT a$1, a_$2, ä$3, ?1",
     "SELECT $name, $$": "SELECT $name, $$",
     "SELECT $\u0661": "SELECT $\u0661",
+    "SELECT\n  $1,\t $2": "SELECT ?1, ?2",
+    "SELECT 'a\n  b', \"a\n  b\"": "SELECT 'a\n  b', \"a\n  b\"",
     "SELECT 5-$1, 6--$2\n-$3": "SELECT 5-?1, 6--$2\n-?3",
 }
 
@@ -39,7 +41,7 @@ comment = st.text("$1x'\"").map(lambda text: f"/*{text}*/") | st.text("$1x'\"*/"
     lambda text: f"--{text}\n"
 )
 parameter = st.integers(1, 999).map(lambda number: f"${number}")
-plain = st.sampled_from([" a ", ", ", "(", ")", " = "])
+plain = st.sampled_from(["a", ",", "(", ")", "="])
 
 
 @given(st.lists(st.one_of(quoted, named, comment, parameter, plain)))

@@ -13,7 +13,8 @@ from moothall.core.errors import (
     UnauthenticatedError,
 )
 from moothall.transports.http.protocol import (
-    Head,
+    CallRequest,
+    DocumentRequest,
     MethodNotAllowedError,
     PathNotFoundError,
     answer_error,
@@ -43,24 +44,31 @@ def scope(
     }
 
 
+def read_call(head: dict[str, Any]) -> CallRequest:
+    found = read_head(head, 10)
+    assert isinstance(found, CallRequest)
+    return found
+
+
 def test_a_full_head() -> None:
     head = read_head(
         scope(JSON, TWO, (b"authorization", b"Bearer a.b"), (b"idempotency-key", b"k-1")), 10
     )
-    assert head == Head("hall.ping", "a.b", "k-1", 2)
+    assert head == CallRequest("hall.ping", "a.b", "k-1", 2)
 
 
 def test_a_bare_head() -> None:
-    assert read_head(scope(), 10) == Head("hall.ping", None, None, 0)
+    assert read_head(scope(), 10) == CallRequest("hall.ping", None, None, 0)
 
 
-def test_a_document_has_no_action() -> None:
-    assert read_head(scope(path=b"/healthz", method="GET"), 10).action is None
+def test_what_is_no_call_is_a_document() -> None:
+    head = read_head(scope(path=b"/healthz", method="GET"), 10)
+    assert head == DocumentRequest(body_size_bytes=0, origin=None)
 
 
 @pytest.mark.parametrize("value", [b"Bearer x", b"bearer x", b"BEARER   x "])
 def test_the_scheme_has_no_case(value: bytes) -> None:
-    assert read_head(scope((b"authorization", value)), 10).token == "x"
+    assert read_call(scope((b"authorization", value))).token == "x"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +123,7 @@ def test_a_header_that_cannot_be_used_is_named(headers: Headers, field: str) -> 
 
 def test_a_key_of_255_characters_is_fine() -> None:
     key = b"x" * 255
-    assert read_head(scope((b"idempotency-key", key)), 10).idempotency_key == key.decode()
+    assert read_call(scope((b"idempotency-key", key))).idempotency_key == key.decode()
 
 
 def test_chunks_in_an_old_version_are_refused() -> None:
@@ -126,7 +134,7 @@ def test_chunks_in_an_old_version_are_refused() -> None:
 def test_an_old_version_needs_no_host() -> None:
     old = scope(version="1.0")
     old["headers"] = []
-    assert read_head(old, 10).action == "hall.ping"
+    assert read_call(old).action == "hall.ping"
     with pytest.raises(InvalidArgumentError):
         read_head(old | {"http_version": "1.1"}, 10)
 

@@ -26,7 +26,6 @@ from moothall.services.access.adapters.audit import AuditTrail
 from moothall.services.access.errors import AuditBrokenError
 from moothall.services.access.model import AuditEntry, Head, Seal
 from moothall.services.access.rules.chain import (
-    SEAL_ROWS_MAX,
     Link,
     check_seals,
     first_link,
@@ -44,9 +43,6 @@ from moothall.services.access.rules.heads import (
 from moothall.services.access.store import audit
 from moothall.services.identity.actions import FindMember, find_member
 from moothall.services.identity.errors import MemberNotFoundError
-
-STEP_SEALS_MAX = 100
-"""An idle hall makes small ones."""
 
 STEP_HEADS_MAX = 10
 
@@ -291,20 +287,8 @@ async def _verify_rows(ctx: Context, link: Link, limit: int) -> tuple[Link, int,
     return link, checked, False
 
 
-async def _read_segment(ctx: Context, after: int) -> tuple[list[Seal], list[AuditEntry]]:
-    """Read the next seals, as many as one step takes, and one row more than they say."""
-    seals = await audit.list_seals(ctx.tx, after, STEP_SEALS_MAX)
-    row_count = 0
-    for at, seal in enumerate(seals):
-        if at and row_count + seal.row_count > SEAL_ROWS_MAX:
-            del seals[at:]
-            break
-        row_count += seal.row_count
-    if not seals:
-        return [], []
-    first = after + 1 if after else audit.NUMBER_MIN
-    limit = min(max(row_count, 0), SEAL_ROWS_MAX) + 1
-    return seals, await audit.list_entries(ctx.tx, first, seals[-1].last_number, limit)
+async def _read_segment(step: Context, after: int) -> tuple[list[Seal], list[AuditEntry]]:
+    return await audit.read_segment(step.tx, after)
 
 
 async def _verify_heads(ctx: Context, position: int, mark: Mark, limit: int) -> _Heads:

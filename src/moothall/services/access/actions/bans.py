@@ -108,7 +108,8 @@ async def ban(ctx: Context, request: Ban) -> BanView:
     member_id = await find_member_id(ctx, request.member)
     if member_id == ctx.actor:
         raise OwnBanError(remedy="ask somebody else")
-    check_bannable(ctx.may, index.list_held(member_id, at))
+    held = await index.rights_of(ctx.tx, member_id)
+    check_bannable(ctx.may, held.list_held(at))
     if at == ROOT and not await bindings.has_other_member(
         ctx.tx, member_id, ADMINISTRATOR, ROOT, ctx.now_ms
     ):
@@ -153,7 +154,8 @@ async def lift_ban(ctx: Context, request: LiftBan) -> BanView:
     found = await bans.find_ban(ctx.tx, member_id, at)
     if found is None:
         raise BanNotFoundError(at=at, remedy="see access.list_bans; it is lifted where it stands")
-    check_bannable(ctx.may, index.list_held(member_id, at))
+    held = await index.rights_of(ctx.tx, member_id)
+    check_bannable(ctx.may, held.list_held(at))
     await bans.delete_ban(ctx.tx, member_id, at)
     ctx.tx.on_commit(lambda: index.lift(member_id, at))
     ctx.emit(STREAM, BanLifted(member_id=member_id, at=at))

@@ -204,7 +204,8 @@ async def list_bindings(ctx: Context, request: ListBindings) -> BindingPage:
             if not may_all:
                 ctx.demand(missing, request.at)  # who may not look learns not who exists
             raise
-        if not (may_all or ctx.use(StoredBindings).is_subject_of(ctx.actor, subject)):
+        own = ctx.use(StoredBindings).rights_in_memory(ctx.actor)
+        if not (may_all or own.has_subject(subject)):
             ctx.demand(missing, request.at)
         found = await bindings.list_bindings_of(
             ctx.tx, subject, request.at, request.after, request.limit

@@ -99,8 +99,8 @@ async def check(ctx: Context, request: Check) -> Answer:
     if request.member is None:
         return Answer(is_allowed=ctx.may(request.permission, request.at))
     member_id = await _find_visible(ctx, request.member, request.at)
-    allows = ctx.use(Authority).allows
-    return Answer(is_allowed=allows(member_id, request.permission, request.at))
+    held = await ctx.use(Authority).rights_of(ctx.tx, member_id)
+    return Answer(is_allowed=held.allows(request.permission, request.at))
 
 
 @action(
@@ -121,10 +121,11 @@ async def explain(ctx: Context, request: Explain) -> Explanation:
     check_permission(request.permission, ctx.known_permissions(), "permission", "see list_roles")
     index = ctx.use(StoredBindings)
     member_id = await _find_visible(ctx, request.member, request.at)
-    ground = index.find_ground(member_id, request.permission, request.at)
+    held = await index.rights_of(ctx.tx, member_id)
+    ground = held.find_ground(request.permission, request.at)
     banned_at = None
     if request.permission not in KEPT_WHEN_BANNED:
-        banned_at = index.find_ban(member_id, request.at)
+        banned_at = held.find_ban(request.at)
     cause = Cause.NOT_GRANTED if ground is None else Cause.GRANTED
     return Explanation(
         member_id=member_id,
@@ -154,17 +155,16 @@ async def check_members(ctx: Context, request: CheckMembers) -> CheckedMembers:
         request.member_ids: 1 to 200 ids.
         request.permissions: 1 to 16 permissions.
     """
-    index, at = ctx.use(StoredBindings), request.at
+    at = request.at
+    rights = await ctx.use(StoredBindings).list_rights(ctx.tx, request.member_ids)
     return CheckedMembers(
         members=[
             MemberPermissions(
                 member_id=member_id,
-                permissions=[
-                    wanted for wanted in request.permissions if index.allows(member_id, wanted, at)
-                ],
-                is_banned=index.find_ban(member_id, at) is not None,
+                permissions=[each for each in request.permissions if held.allows(each, at)],
+                is_banned=held.find_ban(at) is not None,
             )
-            for member_id in request.member_ids
+            for member_id, held in rights
         ]
     )
 

@@ -5,8 +5,8 @@ from hashlib import sha256
 
 from moothall.action import WRITE, Context, PerActor, Request, Secret, Signed, action
 from moothall.core.paths import ROOT
+from moothall.ports.claim import Claim
 from moothall.services.access.actions.bindings import write_binding
-from moothall.services.access.adapters.claim import Claim
 from moothall.services.access.errors import AdministrationClaimedError, WrongSecretError
 from moothall.services.access.model import ADMINISTRATOR, Binding
 from moothall.services.access.store import claims
@@ -40,7 +40,7 @@ async def claim_administration(ctx: Context, request: ClaimAdministration) -> Bi
     if not hmac.compare_digest(digest_secret(request.secret), digest):
         raise WrongSecretError(remedy="give the one that `moothall serve` printed last")
     await claims.update_claim(ctx.tx, ctx.actor, ctx.now_ms)
-    ctx.tx.on_commit(ctx.use(Claim).on_claimed)
+    ctx.tx.on_commit(ctx.use(Claim).spend)
     return await write_binding(ctx, ctx.actor, ADMINISTRATOR, ROOT)
 
 

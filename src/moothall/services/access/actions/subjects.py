@@ -87,10 +87,8 @@ def check_caller_holds(ctx: Context, permissions: Iterable[str], at: str) -> Non
     Raises:
         GrantExceedsOwnError: permission_denied. Something is missing.
     """
-    index = ctx.use(StoredBindings)
-    check_grantable(
-        ctx.may, lambda path: index.find_ban_below(ctx.principal, path), permissions, at
-    )
+    own = ctx.use(StoredBindings).rights_in_memory(ctx.principal)
+    check_grantable(ctx.may, own.find_ban_below, permissions, at)
 
 
 def check_caller_holds_all(ctx: Context, subject: str) -> None:
@@ -100,8 +98,5 @@ def check_caller_holds_all(ctx: Context, subject: str) -> None:
         GrantExceedsOwnError: permission_denied. Something is missing.
     """
     index = ctx.use(StoredBindings)
-    check_all_grantable(
-        ctx.may,
-        lambda path: index.find_ban_below(ctx.principal, path),
-        index.list_bound(subject),
-    )
+    own = index.rights_in_memory(ctx.principal)
+    check_all_grantable(ctx.may, own.find_ban_below, index.list_bound(subject))

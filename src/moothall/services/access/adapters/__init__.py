@@ -7,7 +7,6 @@ from moothall.ports.audit import AuditLog
 from moothall.ports.authority import Authority
 from moothall.services.access.adapters.audit import AuditTrail, TableAuditLog
 from moothall.services.access.adapters.bindings import StoredBindings
-from moothall.services.access.adapters.claim import Claim
 
 
 def provide(resources: Resources) -> Mapping[type, object]:
@@ -18,5 +17,4 @@ def provide(resources: Resources) -> Mapping[type, object]:
         StoredBindings: bindings,
         AuditLog: TableAuditLog(),
         AuditTrail: AuditTrail(resources),
-        Claim: Claim(resources.on_claimed),
     }

@@ -40,5 +40,5 @@ class AuditTrail:
             resources.derive_key("audit chain"), resources.derive_key("audit seals")
         )
         self.signing_key = Ed25519PrivateKey.from_private_bytes(resources.derive_key("audit heads"))
-        self.hall = resources.issuer
+        self.hall = resources.audience  # has a name on a resource server too
         self.heads = resources.heads

@@ -1,72 +1,54 @@
 """The index of roles, bindings, teams and bans that answers every check.
 
-Every call pays for :meth:`BindingIndex.allows`, so it looks up and never searches: what a
-principal holds (their own, their teams', everyone's) hangs at one holder, and who is not
-banned anywhere pays one test for it. ``python -m bench.access`` tells what it costs.
+Every call pays for :meth:`BindingIndex.allows`. What many share is here whole: roles, and what
+is bound to teams, to everyone and to servers. What one member holds comes when they call, stays
+while they are kept, and goes when there is no room (``docs/decisions/0015``). ``python -m
+bench.access`` tells what a check costs.
 
-Whoever edits it: a long read asks from a thread of its own while the writer changes the
-index. What a check reads is therefore replaced whole (tuples, frozensets), never changed.
+Whoever edits it: it is changed on the loop's thread only. Long reads ask from other threads.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 
 from moothall.action import EVERYONE
-from moothall.core.paths import covers, enclosing
-from moothall.services.access.model import (
-    ALL_PERMISSIONS,
-    KEPT_WHEN_BANNED,
-    TEAM_PREFIX,
-    Ground,
-)
+from moothall.services.access.model import ALL_PERMISSIONS, TEAM_PREFIX, Held
+from moothall.services.access.rules.rights import Places, Rights, Role, bind_role, unbind_role
 from moothall.services.identity.model import SERVER_PREFIX, SERVERS
 
 
-class _Role:
-    """A role by reference, so that a change of it acts on everybody who has it at once."""
-
-    __slots__ = ("name", "permissions")
-
-    def __init__(self, name: str, permissions: frozenset[str]) -> None:
-        self.name = name
-        self.permissions = permissions
-
-
-_Places = dict[str, tuple[_Role, ...]]
-"""Roles that are bound, by path."""
-
-
-class _Holder:
-    """What one principal holds."""
-
-    __slots__ = ("bans", "own", "places", "teams")
-
-    def __init__(self) -> None:
-        self.own: _Places = {}
-        self.teams: tuple[str, ...] = ()
-        self.bans: dict[str, int | None] = {}
-        self.places: tuple[tuple[str, _Places], ...] = ()
-        """Own, the teams' and everyone's, each with its subject, in this order."""
-
-
 class BindingIndex:
-    """Who may do what, in memory. Implements the Authority port.
+    """Who may do what, in memory.
 
     It is changed when the transaction that changed the rows has committed, so it never
     knows more than the disk does.
     """
 
-    def __init__(self, now_ms: Callable[[], int]) -> None:
-        """Begin with nothing granted to anybody; ``now_ms`` says when a ban is over."""
+    def __init__(self, now_ms: Callable[[], int], rows_max: int) -> None:
+        """Begin with nothing granted to anybody.
+
+        Args:
+            now_ms: Says when a ban is over.
+            rows_max: How much is remembered of members who are kept no more.
+        """
         self._now_ms = now_ms
+        self._rows_max = rows_max
+        self._rows = 0
         self.version = 0
         """Grows with each change, so that who remembers an answer knows when to ask again."""
-        self._roles: dict[str, _Role] = {}
-        self._shared: dict[str, _Places] = {EVERYONE: {}, SERVERS: {}}
-        self._holders: dict[str, _Holder] = {}
-        self._anybody = _Holder()
-        self._anybody.places = ((EVERYONE, self._shared[EVERYONE]),)
-        self._any_server = _Holder()
-        self._any_server.places = ((SERVERS, self._shared[SERVERS]),)
+        self._roles: dict[str, Role] = {}
+        self._shared: dict[str, Places] = {EVERYONE: {}, SERVERS: {}}
+        self._rights: dict[str, Rights] = {}
+        """Of rooms, and of the members who are in memory."""
+        self._idle: OrderedDict[str, None] = OrderedDict()
+        """Of these, who is not kept; whoever was released longest ago comes first."""
+        self._marks: dict[str, object] = {}
+        """Of those whose rows are being read; taken away when they change meanwhile."""
+        self._common = ((EVERYONE, self._shared[EVERYONE]),)
+        """Where a check of most members looks: they hold nothing of their own."""
+        self._nobody = Rights("", now_ms)
+        self._server = Rights(SERVERS, now_ms)
+        self._server.places = ((SERVERS, self._shared[SERVERS]),)
 
     # --- asking ---------------------------------------------------------------------------
 
@@ -76,76 +58,46 @@ class BindingIndex:
         A member holds what is bound to them, to their teams and to everyone; a room only
         what is bound to it; a resource server only what is bound to all of them; nobody (the
         empty principal), a team and everyone hold nothing.
+
+        Raises:
+            LookupError: A member who is not in memory.
         """
-        holder = self._holders.get(principal)
-        if holder is None:
-            if is_member(principal):
-                holder = self._anybody
-            elif principal.startswith(SERVER_PREFIX):
-                holder = self._any_server
-            else:
-                return False
-        elif holder.bans and self._is_banned(principal, permission, path):
-            return False
-        enclosed = enclosing(path)
-        for _, places in holder.places:
-            for place in enclosed:
-                if roles := places.get(place):
-                    for role in roles:
-                        if permission in role.permissions or ALL_PERMISSIONS in role.permissions:
-                            return True
-        return False
+        try:  # a lookup that finds costs less than `get`, and nearly all do
+            rights = self._rights[principal]
+        except KeyError:
+            rights = self.rights_in_memory(principal)
+        return rights.allows(permission, path)
 
-    def find_ground(self, principal: str, permission: str, path: str) -> Ground | None:
-        """Return the binding that grants ``permission`` to ``principal``, bans aside.
+    def rights_in_memory(self, principal: str) -> Rights:
+        """Return what ``principal`` holds.
 
-        Of several the nearest to ``path``; there the principal's own before a team's before
-        everyone's.
+        Raises:
+            LookupError: A member who is not in memory.
         """
-        holder = self._holder_of(principal)
-        for place in enclosing(path):
-            for subject, places in holder.places if holder else ():
-                for role in places.get(place, ()):
-                    if not role.permissions.isdisjoint((permission, ALL_PERMISSIONS)):
-                        return Ground(subject=subject, role=role.name, at=place)
-        return None
+        found = self.find_rights(principal)
+        if found is None:
+            msg = f"what {principal} holds is not in memory; ask `await rights_of(tx, ...)`"
+            raise LookupError(msg)
+        return found
 
-    def find_ban(self, principal: str, path: str) -> str | None:
-        """Return where the nearest ban stands that covers ``path`` now; the root is ''."""
-        holder = self._holders.get(principal)
-        if holder is None or not holder.bans:
-            return None
-        now_ms = self._now_ms()
-        for place in enclosing(path):
-            if place in holder.bans:
-                until_ms = holder.bans[place]
-                if until_ms is None or now_ms < until_ms:
-                    return place
-        return None
+    def find_rights(self, principal: str) -> Rights | None:
+        """Return what ``principal`` holds, or None for a member who is not in memory."""
+        found = self._rights.get(principal)
+        if found is not None or is_member(principal):
+            return found
+        return self._server if principal.startswith(SERVER_PREFIX) else self._nobody
 
-    def find_ban_below(self, principal: str, path: str) -> str | None:
-        """Return where ``principal`` is banned now, at ``path`` or below it."""
-        holder = self._holders.get(principal)
-        now_ms = self._now_ms()
-        for place, until_ms in sorted(holder.bans.items()) if holder else ():
-            if covers(path, place) and (until_ms is None or now_ms < until_ms):
-                return place
-        return None
-
-    def list_held(self, principal: str, path: str) -> Iterator[tuple[str, str]]:
-        """Yield each (permission, place) that is bound to ``principal`` and acts in ``path``.
-
-        That is at ``path``, above it or below it, for themselves or a team of theirs, bans
-        aside. What acts from above is said to be at ``path``.
-        """
-        holder = self._holder_of(principal)
-        above = set(enclosing(path))
-        for subject, places in holder.places if holder else ():
-            for place, roles in list(places.items()):
-                if place in above or (subject != EVERYONE and covers(path, place)):
-                    for role in roles:
-                        for permission in role.permissions:
-                            yield permission, path if place in above else place
+    def make_rights(self, principal: str, held: Held) -> Rights:
+        """Return rights by the rows of a principal; the index remembers and changes them not."""
+        rights = Rights(principal, self._now_ms)
+        for name, path in held.bindings:
+            # A role of a room that is not served any more waits in its rows for the room.
+            if (role := self._roles.get(name)) is not None:
+                bind_role(rights.own, role, path)
+        rights.teams = tuple(sorted(TEAM_PREFIX + team for team in held.teams))
+        rights.bans = held.bans or rights.bans
+        self._arrange(rights)
+        return rights
 
     def list_bound(self, subject: str) -> Iterator[tuple[str, str]]:
         """Yield each (permission, place) that is bound to ``subject``, a team."""
@@ -154,23 +106,66 @@ class BindingIndex:
                 for permission in role.permissions:
                     yield permission, place
 
-    def is_subject_of(self, principal: str, subject: str) -> bool:
-        """Tell whether what is bound to ``subject`` acts for ``principal``."""
-        holder = self._holder_of(principal)
-        return subject == principal or (
-            holder is not None and subject in [shared for shared, _ in holder.places]
-        )
-
-    def permissions_of(self, role: str) -> frozenset[str] | None:
-        """Return what ``role`` holds, or None if there is no such role."""
-        found = self._roles.get(role)
-        return None if found is None else found.permissions
-
     def list_roles_with(self, permission: str) -> list[str]:
         """Return names of the roles that hold ``permission``, in order."""
         either = (permission, ALL_PERMISSIONS)
         roles = list(self._roles.values())
         return sorted(one.name for one in roles if not one.permissions.isdisjoint(either))
+
+    # --- who is in memory -----------------------------------------------------------------
+
+    def keep(self, principal: str) -> bool:
+        """Keep ``principal`` in memory until :meth:`release`; False if they are not there."""
+        rights = self._rights.get(principal)
+        if rights is None:
+            return not is_member(principal)
+        if not rights.keepers:
+            del self._idle[principal]
+        rights.keepers += 1
+        return True
+
+    def release(self, principal: str) -> None:
+        """End one :meth:`keep` or :meth:`insert`; who was the last to be kept may go first."""
+        rights = self._rights.get(principal)
+        if rights is None:  # a server
+            return
+        rights.keepers -= 1
+        if not rights.keepers:
+            self._idle[principal] = None
+            self._make_room()
+
+    def begin_reading(self, principal: str) -> object:
+        """Return a mark to give to :meth:`insert` with the rows that are read from now on."""
+        return self._marks.setdefault(principal, object())
+
+    def end_reading(self, principal: str, mark: object) -> None:
+        """Take back a mark, whether it was used or not."""
+        if self._marks.get(principal) is mark:
+            del self._marks[principal]
+
+    def insert(self, principal: str, mark: object, held: Held) -> bool:
+        """Take what ``principal`` holds into memory and keep it; False if it has changed since.
+
+        Args:
+            principal: Who is not in memory.
+            mark: What :meth:`begin_reading` gave before the rows were read.
+            held: Those rows.
+        """
+        if self._marks.get(principal) is not mark:
+            return False
+        del self._marks[principal]
+        for team in held.teams:  # what is bound to it later is found in the same places
+            self._shared.setdefault(TEAM_PREFIX + team, {})
+        rights = self.make_rights(principal, held)
+        rights.keepers = 1
+        self._rights[principal] = rights
+        self._rows += rights.rows
+        return True
+
+    def drop(self, principal: str) -> None:
+        """Forget what somebody holds who is not kept; their next call reads it anew."""
+        del self._idle[principal]
+        self._rows -= self._rights.pop(principal).rows
 
     # --- changing -------------------------------------------------------------------------
 
@@ -179,7 +174,7 @@ class BindingIndex:
         self.version += 1
         known = self._roles.get(role)
         if known is None:
-            self._roles[role] = _Role(role, frozenset(permissions))
+            self._roles[role] = Role(role, frozenset(permissions))
         else:
             known.permissions = frozenset(permissions)
 
@@ -191,44 +186,39 @@ class BindingIndex:
     def bind(self, subject: str, role: str, path: str) -> None:
         """Bind a role that is known."""
         self.version += 1
-        places = self._places_of(subject)
-        is_first = not places
-        others = [one for one in places.get(path, ()) if one.name != role]
-        # In the order of their names, so that a restart explains as before.
-        places[path] = (
-            tuple(sorted([*others, self._roles[role]], key=lambda one: one.name))
-            if others
-            else (self._roles[role],)
-        )
-        if is_first:  # those that follow are found in the same places
-            self._arrange(subject)
+        if is_shared(subject):
+            bind_role(self._shared.setdefault(subject, {}), self._roles[role], path)
+        elif (rights := self._find_changing(subject)) is not None:
+            self._rows -= rights.rows
+            bind_role(rights.own, self._roles[role], path)
+            self._arranged(rights)
 
     def unbind(self, subject: str, role: str, path: str) -> None:
         """Take a binding away."""
         self.version += 1
-        places = self._places_of(subject)
-        left = tuple(one for one in places.get(path, ()) if one.name != role)
-        if left:
-            places[path] = left
-        else:
-            places.pop(path, None)
-        self._arrange(subject)
+        if is_shared(subject):
+            unbind_role(self._shared.get(subject, {}), role, path)
+        elif (rights := self._find_changing(subject)) is not None:
+            self._rows -= rights.rows
+            unbind_role(rights.own, role, path)
+            self._arranged(rights)
 
     def join(self, team: str, member_id: str) -> None:
         """Give a member what is bound to ``team`` (``team:<slug>``)."""
         self.version += 1
         self._shared.setdefault(team, {})
-        holder = self._holders.setdefault(member_id, _Holder())
-        holder.teams = tuple(sorted({*holder.teams, team}))
-        self._arrange(member_id)
+        if (rights := self._find_changing(member_id)) is not None:
+            self._rows -= rights.rows
+            rights.teams = tuple(sorted({*rights.teams, team}))
+            self._arranged(rights)
 
     def leave(self, team: str, member_id: str) -> None:
         """Take from a member what is bound to ``team``."""
         self.version += 1
-        holder = self._holders.get(member_id)
-        if holder is not None:
-            holder.teams = tuple(one for one in holder.teams if one != team)
-            self._arrange(member_id)
+        if (rights := self._find_changing(member_id)) is not None:
+            self._rows -= rights.rows
+            rights.teams = tuple(one for one in rights.teams if one != team)
+            self._arranged(rights)
 
     def disband(self, team: str, member_ids: Iterable[str]) -> None:
         """Forget a team with all that is bound to it; ``member_ids`` are its members."""
@@ -240,50 +230,51 @@ class BindingIndex:
     def ban(self, member_id: str, path: str, until_ms: int | None) -> None:
         """Deny all to a member at ``path`` and below, until then or for good."""
         self.version += 1
-        holder = self._holders.setdefault(member_id, _Holder())
-        holder.bans = {**holder.bans, path: until_ms}
-        self._arrange(member_id)
+        if (rights := self._find_changing(member_id)) is not None:
+            self._rows -= rights.rows
+            rights.bans = {**rights.bans, path: until_ms}
+            self._rows += rights.rows
+            self._make_room()
 
     def lift(self, member_id: str, path: str) -> None:
         """End a ban."""
         self.version += 1
-        holder = self._holders.get(member_id)
-        if holder is not None:
-            holder.bans = {at: until for at, until in holder.bans.items() if at != path}
-            self._arrange(member_id)
+        if (rights := self._find_changing(member_id)) is not None:
+            self._rows -= rights.rows
+            rights.bans = {at: until for at, until in rights.bans.items() if at != path}
+            self._rows += rights.rows
 
     # --- inside ---------------------------------------------------------------------------
 
-    def _is_banned(self, principal: str, permission: str, path: str) -> bool:
-        """Tell whether a ban that covers ``path`` takes ``permission`` away."""
-        return permission not in KEPT_WHEN_BANNED and self.find_ban(principal, path) is not None
+    def _make_room(self) -> None:
+        """Drop whoever is not kept until the rest is within its bound."""
+        while self._rows > self._rows_max and self._idle:
+            self.drop(next(iter(self._idle)))
 
-    def _holder_of(self, principal: str) -> _Holder | None:
-        """Return what ``principal`` holds, or None for those who hold nothing."""
-        found = self._holders.get(principal)
-        if found is not None or is_member(principal):
-            return found or self._anybody
-        return self._any_server if principal.startswith(SERVER_PREFIX) else None
+    def _find_changing(self, principal: str) -> Rights | None:
+        """Return what is in memory of one who changes; rows that are being read count no more."""
+        self._marks.pop(principal, None)
+        return self._rights.get(principal)
 
-    def _places_of(self, subject: str) -> _Places:
-        """Return where roles are bound to ``subject``."""
-        if subject in {EVERYONE, SERVERS} or subject.startswith(TEAM_PREFIX):
-            return self._shared.setdefault(subject, {})
-        return self._holders.setdefault(subject, _Holder()).own
+    def _arranged(self, rights: Rights) -> None:
+        """Say anew where a check looks, and count the rows again."""
+        self._arrange(rights)
+        self._rows += rights.rows
+        self._make_room()
 
-    def _arrange(self, principal: str) -> None:
-        """Say anew where a check of ``principal`` looks; forget who holds nothing."""
-        holder = self._holders.get(principal)
-        if holder is None:
-            return
-        if not (holder.own or holder.teams or holder.bans):
-            del self._holders[principal]
-            return
-        shared = [*holder.teams, EVERYONE] if is_member(principal) else []
-        own = [(principal, holder.own)] if holder.own else []
-        holder.places = (*own, *((subject, self._shared[subject]) for subject in shared))
+    def _arrange(self, rights: Rights) -> None:
+        """Say where a check looks: own places, the teams', everyone's."""
+        own = ((rights.principal, rights.own),) if rights.own else ()
+        teams = tuple((team, self._shared.get(team, {})) for team in rights.teams)
+        common = self._common if is_member(rights.principal) else ()
+        rights.places = own + teams + common if own or teams else common
 
 
 def is_member(principal: str) -> bool:
     """Tell whether a principal is a member: no room, team or server, not everyone or nobody."""
     return principal not in {"", EVERYONE} and ":" not in principal
+
+
+def is_shared(subject: str) -> bool:
+    """Tell whether what is bound to ``subject`` acts for several principals."""
+    return subject in {EVERYONE, SERVERS} or subject.startswith(TEAM_PREFIX)

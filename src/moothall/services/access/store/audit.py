@@ -14,6 +14,12 @@ from moothall.services.access.model import AuditEntry, Seal
 NUMBER_MIN = -(2**63)
 """Before every row, also one that nobody but an intruder would number so."""
 
+STEP_SEALS_MAX = 100
+"""Seals of one step of whoever verifies; an idle hall makes small ones."""
+
+STEP_ROWS_MAX = 250
+"""Rows of one step; no seal has more (``rules.chain.SEAL_ROWS_MAX``)."""
+
 _INSERT_AUDIT = """
 INSERT INTO access_audit (at_ms, actor, action, path, outcome, source, request_id)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -41,16 +47,7 @@ class AuditFilter:
 
 async def insert_audit(tx: Transaction, row: AuditRow) -> None:
     """Add one row to the audit trail."""
-    await tx.execute(
-        _INSERT_AUDIT,
-        row.at_ms,
-        row.actor,
-        row.action,
-        row.path,
-        row.outcome,
-        row.source,
-        row.request_id,
-    )
+    await tx.execute(_INSERT_AUDIT, *row)
 
 
 async def get_last_number(tx: Transaction) -> int:
@@ -151,6 +148,22 @@ async def list_seals(tx: Transaction, after: int, limit: int) -> list[Seal]:
     """Return seals over rows after number ``after``, in their order."""
     sql = f"SELECT {_SEAL} FROM access_seal WHERE after_number >= $1 ORDER BY after_number LIMIT $2"
     return [_seal(row) for row in await tx.fetch_all(sql, after, limit)]
+
+
+async def read_segment(tx: Transaction, after: int) -> tuple[list[Seal], list[AuditEntry]]:
+    """Return the next seals, as many as one step takes, and one row more than they say."""
+    seals = await list_seals(tx, after, STEP_SEALS_MAX)
+    row_count = 0
+    for at, seal in enumerate(seals):
+        if at and row_count + seal.row_count > STEP_ROWS_MAX:
+            del seals[at:]
+            break
+        row_count += seal.row_count
+    if not seals:
+        return [], []
+    first = after + 1 if after else NUMBER_MIN
+    limit = min(max(row_count, 0), STEP_ROWS_MAX) + 1
+    return seals, await list_entries(tx, first, seals[-1].last_number, limit)
 
 
 async def insert_seal(tx: Transaction, seal: Seal) -> bool:

@@ -65,12 +65,6 @@ async def delete_bans_at(tx: Transaction, at: str, limit: int) -> list[tuple[str
     return [(member_id, path) for member_id, path in rows]
 
 
-async def list_all_bans(tx: Transaction) -> list[tuple[str, str, int | None]]:
-    """Return member, path and end of every ban; read once, at start."""
-    rows = await tx.fetch_all("SELECT member_id, path, until_ms FROM access_ban")
-    return [(member_id, path, until_ms) for member_id, path, until_ms in rows]
-
-
 def _ban(row: Row) -> BanView:
     """Turn a row into a ban."""
     return BanView(

@@ -144,9 +144,14 @@ async def list_bindings_at(
     return _bindings(await tx.fetch_all(sql, under, end_of(under), path, subject, role, limit))
 
 
-async def list_all_bindings(tx: Transaction) -> list[tuple[str, str, str]]:
-    """Return subject, role and path of every binding; read once, at start."""
-    rows = await tx.fetch_all("SELECT subject, role, path FROM access_binding")
+async def list_shared_bindings(tx: Transaction) -> list[tuple[str, str, str]]:
+    """Return subject, role and path of what is bound to everyone and to teams; at start."""
+    sql = """
+    SELECT subject, role, path FROM access_binding WHERE subject = $1
+    UNION ALL
+    SELECT subject, role, path FROM access_binding WHERE subject >= 'team:' AND subject < 'team;'
+    """
+    rows = await tx.fetch_all(sql, EVERYONE)
     return [(subject, role, path) for subject, role, path in rows]
 
 

@@ -20,6 +20,12 @@ async def get_claim(tx: Transaction) -> tuple[str, str | None]:
     return (rows[0][0], rows[0][1]) if rows else ("", None)
 
 
+async def is_claimed(tx: Transaction) -> bool:
+    """Tell whether somebody has claimed the hall."""
+    row = await tx.fetch_one("SELECT 1 FROM access_claim WHERE claimed_by IS NOT NULL")
+    return row is not None
+
+
 async def update_claim(tx: Transaction, member_id: str, now_ms: int) -> None:
     """Write down who became the first administrator."""
     sql = "UPDATE access_claim SET claimed_by = $1, claimed_at_ms = $2 WHERE id = 1"

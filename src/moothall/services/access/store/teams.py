@@ -91,9 +91,3 @@ async def delete_member(tx: Transaction, team: str, member_id: str) -> bool:
     """Take a member out of a team; False if they do not belong to it."""
     sql = "DELETE FROM access_team_member WHERE team = $1 AND member_id = $2"
     return await tx.execute(sql, team, member_id) == 1
-
-
-async def list_all_members(tx: Transaction) -> list[tuple[str, str]]:
-    """Return team and member of every membership; read once, at start."""
-    rows = await tx.fetch_all("SELECT team, member_id FROM access_team_member")
-    return [(team, member_id) for team, member_id in rows]

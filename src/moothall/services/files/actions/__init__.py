@@ -1,4 +1,4 @@
-"""Public verbs of the files room: uploading, reading, holding."""
+"""Public verbs of the files room: uploading, reading, holding. Other rooms hold files."""
 
 from moothall.services.files.actions.holds import (
     ChangeReader,
@@ -8,25 +8,12 @@ from moothall.services.files.actions.holds import (
     hold_file,
     release_file,
 )
-from moothall.services.files.actions.reading import get_chunk, get_file
-from moothall.services.files.actions.uploads import (
-    delete_file,
-    get_upload,
-    list_files,
-    put_chunk,
-)
 
 __all__ = [
     "ChangeReader",
     "HoldFile",
     "ReleaseFile",
     "change_reader",
-    "delete_file",
-    "get_chunk",
-    "get_file",
-    "get_upload",
     "hold_file",
-    "list_files",
-    "put_chunk",
     "release_file",
 ]

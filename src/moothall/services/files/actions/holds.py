@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from moothall.action import (
+    ROOM_PREFIX,
     WRITE,
     Context,
     Id,
@@ -20,8 +21,6 @@ from moothall.services.files import store
 from moothall.services.files.actions.fields import Sha256
 from moothall.services.files.errors import HoldExistsError, HoldNotFoundError, NoSuchFileError
 from moothall.services.files.model import File, Hold
-
-_ROOM_PREFIX = "room:"
 
 Permission = Annotated[
     str,
@@ -153,6 +152,6 @@ def _holder(ctx: Context) -> str:
     Raises:
         PermissionDeniedError: A person does, who may do everything.
     """
-    if not ctx.principal.startswith(_ROOM_PREFIX):
+    if not ctx.principal.startswith(ROOM_PREFIX):
         raise PermissionDeniedError("only rooms hold files", permission="files:hold")
-    return ctx.principal.removeprefix(_ROOM_PREFIX)
+    return ctx.principal.removeprefix(ROOM_PREFIX)

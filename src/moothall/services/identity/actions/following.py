@@ -116,7 +116,9 @@ async def follow(ctx: Context, on_open: Callable[[], None]) -> None:
             async for event in feed:
                 await take_event(ctx, event)
     except CursorLostError:
-        _log.warning("what the issuer told meanwhile is lost: asking for all names anew")
+        _log.warning("what the issuer told meanwhile is lost: asking for all names and keys anew")
+        # A restored issuer has new keys, and let no token of before be good.
+        ctx.use(FollowedKeys).want()
         await ctx.write(lambda step: following.update_cursor(step.tx, None), outcome=None)
 
 

@@ -81,7 +81,7 @@ class MemberPage(Result):
 class NameMembers(Request):
     """Members whose names are wanted, at most 500."""
 
-    member_ids: Annotated[list[str], Meta(max_length=500)]
+    member_ids: Annotated[list[Annotated[str, Meta(max_length=128)]], Meta(max_length=500)]
 
 
 class MemberNames(Result):

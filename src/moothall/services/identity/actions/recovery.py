@@ -223,7 +223,8 @@ async def issue_recovery_code(ctx: Context, request: IssueRecoveryCode) -> Issue
     """
     member = await find_account(ctx, request.member)
     ctx.concern(path=f"member/{member.member_id}")
-    check_holds_no_more(ctx.may, ctx.use(Authority).list_held(member.member_id, ROOT))
+    rights = await ctx.use(Authority).rights_of(ctx.tx, member.member_id)
+    check_holds_no_more(ctx.may, rights.list_held(ROOT))
     seal = ctx.use(RecoverySeal)
     selector, nonce = seal.make_parts()
     code = RecoveryCode(
@@ -346,12 +347,10 @@ async def _spend(step: Context, code: RecoveryCode) -> Member:
     if step.now_ms >= now.expires_at_ms:
         raise RecoveryRefusedError
     if code.issued_by:
-        authority = step.use(Authority)
+        issuer = await step.use(Authority).rights_of(step.tx, code.issued_by)
+        own = await step.use(Authority).rights_of(step.tx, member_id)
         try:
-            check_holds_no_more(
-                lambda permission, path: authority.allows(code.issued_by, permission, path),
-                [(RECOVER, ROOT), *authority.list_held(member_id, ROOT)],
-            )
+            check_holds_no_more(issuer.allows, [(RECOVER, ROOT), *own.list_held(ROOT)])
         except RecoveryExceedsOwnError:
             raise RecoveryRefusedError from None
     await passwords.delete_recovery(step.tx, member_id)

@@ -6,7 +6,8 @@ from moothall.action import Resources
 from moothall.ports.activity import Activity
 from moothall.ports.arrivals import Arrivals
 from moothall.ports.hasher import PasswordHasher
-from moothall.ports.keyring import KeyRing, SessionEnds, Sessions
+from moothall.ports.keyring import KeyRing
+from moothall.ports.sessions import SessionEnds
 from moothall.services.identity.adapters.activity import SessionActivity
 from moothall.services.identity.adapters.blocklist import CommonPasswords
 from moothall.services.identity.adapters.codes import CodeSeal
@@ -43,7 +44,6 @@ def _provide_follower(resources: Resources) -> Mapping[type, object]:
         FollowedKeys: ring,
         KeyRing: ring,
         FollowedSessions: ended,
-        Sessions: ended,
         SessionEnds: ended,
         FollowedMembers: (arrivals := FollowedMembers()),
         Arrivals: arrivals,
@@ -62,7 +62,6 @@ def _provide_issuer(resources: Resources) -> Mapping[type, object]:
         ),
         KeyRing: ring,
         EndedSessions: (ended := EndedSessions(resources.clock)),
-        Sessions: ended,
         SessionEnds: ended,
         SessionActivity: (
             activity := SessionActivity(resources.clock, resources.use(SessionSettings))

@@ -176,7 +176,7 @@ class FollowedKeys:
 
 
 class FollowedSessions(EndedSessions):
-    """Sessions that the issuer ended. Implements the Sessions and SessionEnds ports."""
+    """Sessions that the issuer ended. Implements SessionEnds."""
 
     def __init__(self, clock: Clock) -> None:
         """Begin with none."""

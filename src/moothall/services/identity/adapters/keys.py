@@ -45,7 +45,7 @@ class SealedKeyRing:
             first, sealed = self.make(now_ms, now_ms)
             await keys.insert_key(tx, first, sealed)
             rows = [(first, sealed)]
-        self._keys = {key.kid: self._open(key.kid, sealed) for key, sealed in rows}
+        self._keys = {key.kid: self.open_sealed(key.kid, sealed) for key, sealed in rows}
         self._order = [key for key, _ in rows]
         self.generation += 1
 
@@ -59,7 +59,7 @@ class SealedKeyRing:
 
     def add(self, key: SigningKey, sealed: bytes) -> None:
         """Publish a key whose row has been committed."""
-        self._keys[key.kid] = self._open(key.kid, sealed)
+        self._keys[key.kid] = self.open_sealed(key.kid, sealed)
         insort(self._order, key, key=lambda each: each.turn)
         self.generation += 1
 
@@ -81,8 +81,12 @@ class SealedKeyRing:
         """Return the public halves of all that sign, will sign, or have signed (RFC 7517)."""
         return {"keys": [self._keys[key.kid].as_dict(private=False) for key in self._order]}
 
-    def _open(self, kid: str, sealed: bytes) -> OKPKey:
-        """Open one sealed key."""
+    def open_sealed(self, kid: str, sealed: bytes) -> OKPKey:
+        """Open one sealed key.
+
+        Raises:
+            ConfigurationError: It was sealed by another sealing key.
+        """
         try:
             raw = self._aead.decrypt(sealed[:12], sealed[12:], kid.encode())
         except (InvalidTag, ValueError):

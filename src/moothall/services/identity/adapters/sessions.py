@@ -18,7 +18,7 @@ _ENDED_SWEPT_AT = 10_000
 
 
 class EndedSessions:
-    """Sessions that ended within a token's life. Implements the Sessions and SessionEnds ports."""
+    """Sessions that ended within a token's life. Implements SessionEnds."""
 
     def __init__(self, clock: Clock) -> None:
         """Begin with none."""
@@ -31,8 +31,14 @@ class EndedSessions:
         self._listeners.append(on_ended)
 
     async def load(self, tx: Transaction) -> None:
-        """Read those whose tokens may still live, so that a restart forgives nothing."""
-        since_ms = self._clock.now_ms() - _ENDED_KEPT_MS
+        """Read those whose tokens may still live, so that a restart forgives nothing.
+
+        Should the clock be far ahead now and be set right later, their tokens live then: so
+        those that ended last are read whatever the time is.
+        """
+        now_ms = self._clock.now_ms()
+        last_ms = await sessions.find_last_end(tx)
+        since_ms = min(now_ms, now_ms if last_ms is None else last_ms) - _ENDED_KEPT_MS
         self._ended = dict(await sessions.list_ended(tx, since_ms))
         self._ended |= dict(await servers.list_ended(tx, since_ms))
 

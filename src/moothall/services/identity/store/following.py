@@ -11,7 +11,6 @@ class IssuerRow(msgspec.Struct, frozen=True):
 
     issuer: str
     jwks: str
-    fetched_at_ms: int
     cursor: str | None
 
 
@@ -37,7 +36,7 @@ _KNOWN = "member_id, name, name_key, removed_at_ms IS NOT NULL, named_until_s"
 
 async def find_issuer(tx: Transaction) -> IssuerRow | None:
     """Return what is known of the issuer; None on a hall that signs people in itself."""
-    sql = "SELECT issuer, jwks, fetched_at_ms, cursor FROM identity_issuer WHERE id = 1"
+    sql = "SELECT issuer, jwks, cursor FROM identity_issuer WHERE id = 1"
     row = await tx.fetch_one(sql)
     return None if row is None else IssuerRow(*row)
 

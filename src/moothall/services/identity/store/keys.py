@@ -36,6 +36,12 @@ async def list_sealed(tx: Transaction) -> list[tuple[SigningKey, bytes]]:
     return [(SigningKey(*row[:4]), bytes.fromhex(row[4])) for row in await tx.fetch_all(sql)]
 
 
+async def list_sealed_parts(tx: Transaction) -> list[tuple[str, bytes]]:
+    """Return id and sealed part of the keys that are not retired, whatever release made them."""
+    sql = "SELECT kid, sealed_hex FROM identity_key WHERE retired_at_ms IS NULL ORDER BY kid"
+    return [(row[0], bytes.fromhex(row[1])) for row in await tx.fetch_all(sql)]
+
+
 async def list_keys(tx: Transaction, before: tuple[int, int, str], limit: int) -> list[SigningKey]:
     """Return keys, retired ones too, whose turn was before ``before``, newest first."""
     sql = f"""

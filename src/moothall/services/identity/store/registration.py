@@ -93,6 +93,17 @@ async def update_invitation_revoked(tx: Transaction, invitation_id: str, now_ms:
     await tx.execute(sql, now_ms, invitation_id)
 
 
+async def revoke_some_invitations(tx: Transaction, now_ms: int, limit: int) -> int:
+    """Take back at most ``limit`` invitations that still make accounts, and return how many."""
+    sql = """
+    UPDATE identity_invitation SET revoked_at_ms = $1 WHERE invitation_id IN (
+      SELECT invitation_id FROM identity_invitation
+      WHERE revoked_at_ms IS NULL AND uses_left > 0 AND expires_at_ms > $1
+      ORDER BY expires_at_ms LIMIT $2)
+    """
+    return await tx.execute(sql, now_ms, limit)
+
+
 async def delete_invitations(tx: Transaction, expired_before_ms: int) -> int:
     """Forget at most 500 invitations that expired long ago, and return how many."""
     sql = """

@@ -74,6 +74,15 @@ async def list_all_open(tx: Transaction, now_ms: int) -> list[str]:
     return [row[0] for row in await tx.fetch_all(sql, now_ms)]
 
 
+async def list_some_open(tx: Transaction, limit: int) -> list[tuple[str, str]]:
+    """Return (session, member) of some sessions that have not ended, lapsed ones too."""
+    sql = """
+    SELECT session_id, member_id FROM identity_session WHERE ended_at_ms IS NULL
+    ORDER BY lapses_at_ms, session_id LIMIT $1
+    """
+    return [(row[0], row[1]) for row in await tx.lock_rows(sql, limit)]
+
+
 async def list_open(tx: Transaction, member_id: str, now_ms: int) -> list[str]:
     """Return the ids of a member's sessions that are open, oldest first.
 
@@ -139,6 +148,14 @@ async def update_ended(tx: Transaction, session_id: str, now_ms: int) -> bool:
         return False
     await _change_count(tx, -1)
     return True
+
+
+async def find_last_end(tx: Transaction) -> int | None:
+    """Return when the session ended that ended last, by the clock of then."""
+    row = await tx.fetch_one(
+        "SELECT max(ended_at_ms) FROM identity_session WHERE ended_at_ms IS NOT NULL"
+    )
+    return None if row is None else row[0]
 
 
 async def list_ended(tx: Transaction, since_ms: int) -> list[tuple[str, int]]:

@@ -60,7 +60,7 @@ from moothall.services.leaderboards.rules import (
     level_of,
 )
 from moothall.services.leaderboards.store import boards, seasons, views
-from moothall.services.leaderboards.store.entries import RANKS
+from moothall.services.leaderboards.store.ranks import RANKS
 
 SCANNED_MAX = 2_000
 """Boards that one page looks at to find those the caller may read."""

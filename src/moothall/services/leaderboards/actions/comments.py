@@ -33,7 +33,7 @@ from moothall.services.leaderboards.rules import (
     check_may_change,
     check_may_remove_comment,
 )
-from moothall.services.leaderboards.store import comments, entries, views
+from moothall.services.leaderboards.store import comments, views
 
 CommentText = Annotated[
     str, Meta(min_length=1, max_length=4_000, description="1 to 4,000 characters.")
@@ -106,9 +106,7 @@ async def add_comment(ctx: Context, request: AddComment) -> Comment:
         text=text,
         created_at_ms=ctx.now_ms,
     )
-    await entries.insert_comment(
-        ctx.tx, comment.comment_id, entry.entry_id, ctx.actor, text, ctx.now_ms
-    )
+    await comments.insert_comment(ctx.tx, comment)
     added = CommentAdded(
         board_id=entry.board_id,
         entry_id=entry.entry_id,

@@ -33,9 +33,9 @@ from moothall.services.leaderboards.events import (
     ScoreSubmitted,
     tell,
 )
-from moothall.services.leaderboards.model import Entry, EntryView
+from moothall.services.leaderboards.model import Comment, Entry, EntryView
 from moothall.services.leaderboards.rules import check_score
-from moothall.services.leaderboards.store import boards, entries
+from moothall.services.leaderboards.store import boards, comments, entries, standings
 
 EntriesPageSize = Annotated[int, Meta(ge=1, le=200)]
 
@@ -213,13 +213,18 @@ async def _change_verified(ctx: Context, entry: Entry) -> None:
     """Write the verification of ``entry`` as it stands in it, and its place."""
     board = await boards.lock_board(ctx.tx, entry.board_id)
     await entries.update_verified(ctx.tx, entry.entry_id, entry.verified_at_ms, entry.verified_by)
-    await entries.update_ranking(ctx.tx, board, entry)
+    await standings.update_ranking(ctx.tx, board, entry)
     await proofs_follow_verification(ctx, entry)
 
 
 async def describe(ctx: Context, entry: Entry, text: str) -> None:
     """Keep a description as the entry's first comment, unless it says nothing."""
     if text.strip():
-        await entries.insert_comment(
-            ctx.tx, ctx.new_id(), entry.entry_id, entry.member_id, text, entry.submitted_at_ms
+        comment = Comment(
+            comment_id=ctx.new_id(),
+            entry_id=entry.entry_id,
+            member_id=entry.member_id,
+            text=text,
+            created_at_ms=entry.submitted_at_ms,
         )
+        await comments.insert_comment(ctx.tx, comment)

@@ -9,12 +9,12 @@ Whoever adds a table with rows of a board or of an entry: add a function here, t
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from moothall.action import Context
+from moothall.action import Context, repeat
 from moothall.action.outbox import erase_events
 from moothall.services.access.actions import RevokeAll, revoke_all
 from moothall.services.leaderboards.actions.proofs import release_proofs
 from moothall.services.leaderboards.events import board_stream, moderation_stream
-from moothall.services.leaderboards.store import boards, entries, rebuilds
+from moothall.services.leaderboards.store import boards, comments, entries, rebuilds
 
 ROWS_AT_ONCE = 500
 """Rows that one step removes, so that no call waits long for the writer."""
@@ -23,7 +23,7 @@ Erase = Callable[[Context, str], Awaitable[int]]
 
 
 async def _erase_comments(ctx: Context, entry_ids: Sequence[str], limit: int) -> int:
-    return await entries.delete_comments_of(ctx.tx, entry_ids, limit)
+    return await comments.delete_comments_of(ctx.tx, entry_ids, limit)
 
 
 HANGS_ON_ENTRIES: tuple[Callable[[Context, Sequence[str], int], Awaitable[int]], ...] = (
@@ -71,7 +71,7 @@ In this order: what is later in the list is what the earlier ones rely on."""
 async def erase_board_rows(ctx: Context, board_id: str) -> None:
     """Erase all that is left of a removed board, step by step, and free its id; for a FLOW."""
     for erase in HANGS_ON_BOARD:
-        await _repeat(ctx, erase, board_id)
+        await _erase_all(ctx, erase, board_id)
     for stream in (board_stream(board_id), moderation_stream(board_id)):
         await _erase_events(ctx, stream)
 
@@ -80,6 +80,10 @@ async def erase_board_rows(ctx: Context, board_id: str) -> None:
         await boards.delete_board(step.tx, board_id)
 
     await ctx.write(finish)
+
+
+async def _erase_all(ctx: Context, erase: Erase, of: str) -> None:
+    await repeat(ctx, lambda step: erase(step, of))
 
 
 async def _erase_events(ctx: Context, stream: str) -> None:
@@ -95,14 +99,8 @@ async def _erase_events(ctx: Context, stream: str) -> None:
 
 async def erase_unused_ranking(ctx: Context, ranking_id: str) -> None:
     """Erase the rows of a ranking that nobody reads any more, step by step; for a FLOW."""
-    await _repeat(ctx, _erase_ranking, ranking_id)
+    await _erase_all(ctx, _erase_ranking, ranking_id)
 
 
 async def _erase_ranking(ctx: Context, ranking_id: str) -> int:
     return await rebuilds.delete_ranking_chunk(ctx.tx, ranking_id, ROWS_AT_ONCE)
-
-
-async def _repeat(ctx: Context, erase: Erase, of: str) -> None:
-    """Take steps until one has nothing left to do."""
-    while await ctx.write(lambda step: erase(step, of), outcome=None):
-        pass  # each step is a transaction of its own, so calls pass between two

@@ -13,11 +13,10 @@ from moothall.services.leaderboards.errors import (
     NotRankedError,
     SeasonNotFoundError,
 )
-from moothall.services.leaderboards.model import Ranked, SeasonRanking, Standing
+from moothall.services.leaderboards.model import SeasonRanking, Standing
 from moothall.services.leaderboards.rules import score_of
-from moothall.services.leaderboards.store import entries, seasons
-from moothall.services.leaderboards.store.entries import RANKS
-from moothall.services.leaderboards.store.ranks import Position, assign_places
+from moothall.services.leaderboards.store import entries, seasons, standings
+from moothall.services.leaderboards.store.ranks import RANKS, Position, assign_places
 
 PageSize = Annotated[int, Meta(ge=1, le=200)]
 SeasonNumber = Annotated[int, Meta(ge=1, le=2**31 - 1, description="A season's number, from 1.")]
@@ -153,20 +152,21 @@ async def list_around(ctx: Context, request: ListAround) -> Ranking:
         SeasonNotFoundError: not_found. The board has no such season.
         NotRankedError: not_found. The member has no verified entry in this season.
     """
-    _, ranking, ranked = await _find(ctx, request)
-    own = Position(ranked.key, ranked.submitted_at_ms, ranked.entry_id)
+    _, ranking, own = await _find(ctx, request)
     before = await RANKS.list_before(ctx.tx, ranking.ranking_id, own, request.count)
     after = await RANKS.list_after(ctx.tx, ranking.ranking_id, own, request.count)
     offset = await RANKS.count_before(ctx.tx, ranking.ranking_id, own) - len(before)
     return await _part_of(ctx, ranking, [*before, own, *after], offset)
 
 
-async def _find(ctx: Context, request: GetRank | ListAround) -> tuple[str, SeasonRanking, Ranked]:
+async def _find(ctx: Context, request: GetRank | ListAround) -> tuple[str, SeasonRanking, Position]:
     """Return a member's id, the ranking, and what stands there for them."""
     member_id = ctx.actor
     if request.member is not None:
         member_id = (await ctx.call(find_member, FindMember(member=request.member))).member_id
-    ranking, ranked = await entries.get_ranked(ctx.tx, request.board_id, request.season, member_id)
+    ranking, ranked = await standings.get_ranked(
+        ctx.tx, request.board_id, request.season, member_id
+    )
     if ranked is None:
         raise NotRankedError(member_id=member_id)
     return member_id, ranking, ranked

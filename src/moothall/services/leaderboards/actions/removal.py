@@ -12,7 +12,7 @@ from moothall.services.leaderboards.errors import (
 from moothall.services.leaderboards.events import EntryRemoved, tell
 from moothall.services.leaderboards.model import Entry
 from moothall.services.leaderboards.rules import check_may_change
-from moothall.services.leaderboards.store import boards, entries, views
+from moothall.services.leaderboards.store import boards, entries, standings, views
 
 
 class RemoveEntry(Request):
@@ -50,7 +50,7 @@ async def remove_entry(ctx: Context, request: RemoveEntry) -> Entry:
         board = await boards.lock_board(ctx.tx, entry.board_id)
         await entries.delete_entry(ctx.tx, entry.entry_id)
         gone = msgspec.structs.replace(entry, verified_at_ms=None, verified_by=None)
-        await entries.update_ranking(ctx.tx, board, gone)
+        await standings.update_ranking(ctx.tx, board, gone)
     removed = EntryRemoved(
         board_id=entry.board_id,
         entry_id=entry.entry_id,

@@ -1,5 +1,6 @@
 """Rows of boards. One that was removed is not there, though its rows are still being erased."""
 
+from functools import lru_cache
 from typing import Literal
 
 from moothall.ports.database import Row, Transaction
@@ -151,8 +152,9 @@ def _not_found(board_id: str) -> BoardNotFoundError:
     return BoardNotFoundError(board_id=board_id, remedy="see leaderboards.list_boards")
 
 
+@lru_cache(maxsize=1_024)
 def _board(row: Row) -> Board:
-    """Return the board in ``row``."""
+    """Return the board in ``row``, once for the same row: each call about a board reads it."""
     return Board(
         board_id=row[0],
         name=row[1],

@@ -10,9 +10,9 @@ from moothall.action.blocks import fetch_among, insert_rows
 from moothall.ports.database import Transaction
 from moothall.services.leaderboards.model import Counting, Entry, SeasonRanking
 from moothall.services.leaderboards.rules import key_of, sum_keys
-from moothall.services.leaderboards.store.entries import INSERT_ENTRIES, RANKS, row_of
+from moothall.services.leaderboards.store.entries import INSERT_ENTRIES, row_of
 from moothall.services.leaderboards.store.rank_bulk import insert_ranks
-from moothall.services.leaderboards.store.ranks import Position, Ranks
+from moothall.services.leaderboards.store.ranks import RANKS, Position, Ranks
 
 _FIND = """
 SELECT entry_id, board_id, score FROM leaderboards_entry

@@ -1,5 +1,6 @@
 """Rows of comments."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from moothall.action import Context
@@ -23,6 +24,19 @@ async def find_visible_path(ctx: Context, request: OfComment) -> str | None:
     """Return the path of the board of a comment, or None if the caller may not see its entry."""
     row = await ctx.tx.fetch_one(_FIND, request.comment_id)
     return None if row is None else await find_path_of(ctx, row[1])
+
+
+async def insert_comment(tx: Transaction, comment: Comment) -> None:
+    """Add a comment to an entry."""
+    sql = f"INSERT INTO leaderboards_comment ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5)"
+    await tx.execute(
+        sql,
+        comment.comment_id,
+        comment.entry_id,
+        comment.member_id,
+        comment.text,
+        comment.created_at_ms,
+    )
 
 
 async def get_comment(tx: Transaction, comment_id: str) -> Comment:
@@ -60,6 +74,34 @@ async def count_comments(tx: Transaction, entry_id: str) -> int:
 async def delete_comment(tx: Transaction, comment_id: str) -> None:
     """Remove a comment."""
     await tx.execute("DELETE FROM leaderboards_comment WHERE comment_id = $1", comment_id)
+
+
+async def delete_comments_to_clear(tx: Transaction, member_id: str, limit: int) -> int:
+    """Remove comments by a member, and on their entries, where boards keep none of either.
+
+    Returns how many, at most ``limit`` by the member and as many on their entries.
+    """
+    sql = """
+    DELETE FROM leaderboards_comment WHERE comment_id IN (
+      SELECT c.comment_id FROM leaderboards_comment AS c
+      JOIN leaderboards_entry AS e ON e.entry_id = c.entry_id
+      JOIN leaderboards_board AS b ON b.board_id = e.board_id
+      WHERE {owner} = $1 AND b.removed_members = 'remove' LIMIT $2)
+    """
+    by_member = await tx.execute(sql.format(owner="c.member_id"), member_id, limit)
+    return by_member + await tx.execute(sql.format(owner="e.member_id"), member_id, limit)
+
+
+async def delete_comments_of(tx: Transaction, entry_ids: Sequence[str], limit: int) -> int:
+    """Remove comments on some entries and return how many, at most ``limit``."""
+    if not entry_ids:
+        return 0
+    marks = ", ".join(f"${number}" for number in range(2, len(entry_ids) + 2))
+    sql = f"""
+    DELETE FROM leaderboards_comment WHERE comment_id IN (
+      SELECT comment_id FROM leaderboards_comment WHERE entry_id IN ({marks}) LIMIT $1)
+    """
+    return await tx.execute(sql, limit, *entry_ids)
 
 
 def _comment(row: Row) -> Comment:

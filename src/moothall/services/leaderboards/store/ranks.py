@@ -129,7 +129,6 @@ _ROWS = f"SELECT {_COLUMNS} FROM leaderboards_rank WHERE ranking_id = $1"
 
 _INSERT = f"INSERT INTO leaderboards_rank (ranking_id, {_COLUMNS}) VALUES ($1, $2, $3, $4)"
 _DELETE = f"DELETE FROM leaderboards_rank WHERE ranking_id = $1 AND ({_COLUMNS}) = ($2, $3, $4)"
-_FIRST = f"{_ROWS} {_ASCENDING} LIMIT $2"
 _AFTER = f"{_ROWS} AND ({_COLUMNS}) > ($2, $3, $4) {_ASCENDING} LIMIT $5"
 _BEFORE = f"{_ROWS} AND ({_COLUMNS}) < ($2, $3, $4) {_DESCENDING} LIMIT $5"
 _FROM = f"{_ROWS} AND ({_COLUMNS}) >= ($2, $3, $4) {_ASCENDING} LIMIT $5 OFFSET $6"
@@ -181,6 +180,20 @@ _MOVE_BUCKETS = f"""
 _COUNT = f"""
     SELECT coalesce(sum(row_count), 0) FROM leaderboards_rank_bucket
     WHERE ranking_id = $1 AND level = {_GROUP}
+    """
+_ALL_BUCKETS = f"{_COUNTS} AND level = {_BUCKET} {_ASCENDING}"
+_COUNT_ROWS = "SELECT count(*) FROM leaderboards_rank WHERE ranking_id = $1"
+_COUNT_BETWEEN = f"""
+    {_COUNT_ROWS} AND ({_COLUMNS}) >= ($2, $3, $4) AND ({_COLUMNS}) < ($5, $6, $7)
+    """
+_MISCOUNTED_GROUP = f"""
+    SELECT g.row_count, coalesce(sum(b.row_count), 0) FROM leaderboards_rank_bucket AS g
+    LEFT JOIN leaderboards_rank_bucket AS b ON b.ranking_id = g.ranking_id AND b.level = {_BUCKET}
+      AND b.group_key = g.key AND b.group_submitted_at_ms = g.submitted_at_ms
+      AND b.group_entry_id = g.entry_id
+    WHERE g.ranking_id = $1 AND g.level = {_GROUP}
+    GROUP BY g.key, g.submitted_at_ms, g.entry_id, g.row_count
+    HAVING g.row_count <> coalesce(sum(b.row_count), 0) LIMIT 1
     """
 # SQLite seeks by a whole position only if it is given as parameters. Given as columns of a
 # join it seeks by the key alone and walks the ties, so the bucket is found before.
@@ -279,10 +292,6 @@ class Ranks:
         assert row is not None, "a sum is always a row"
         return int(row[0]), int(row[1])
 
-    async def list_first(self, tx: Transaction, ranking_id: str, limit: int) -> list[Position]:
-        """Return the best rows, best first."""
-        return [Position(*row) for row in await tx.fetch_all(_FIRST, ranking_id, limit)]
-
     async def list_after(
         self, tx: Transaction, ranking_id: str, position: Position, limit: int
     ) -> list[Position]:
@@ -314,6 +323,27 @@ class Ranks:
         index, offset = find_offset([row[-1] for row in buckets], offset)
         rows = await tx.fetch_all(_FROM, ranking_id, *buckets[index][:3], limit, offset)
         return [Position(*row) for row in rows]
+
+    async def find_miscount(self, tx: Transaction, ranking_id: str) -> str | None:
+        """Return what is wrong with the counts of a ranking, as a sentence; None if nothing is.
+
+        One read for each bucket, so it takes as long as reading all rows.
+        """
+        starts = await tx.fetch_all(_ALL_BUCKETS, ranking_id)
+        total = await tx.fetch_one(_COUNT_ROWS, ranking_id)
+        assert total is not None, "a count is always a row"
+        if not starts and total[0] == 0:
+            return None
+        if not starts or starts[0][:3] != START:
+            return f"{total[0]} rows are ranked, and no bucket begins before them"
+        ends = [*(row[:3] for row in starts[1:]), (math.inf, 0, "")]
+        for (*start, counted), end in zip(starts, ends, strict=True):
+            row = await tx.fetch_one(_COUNT_BETWEEN, ranking_id, *start, *end)
+            assert row is not None, "a count is always a row"
+            if row[0] != counted:
+                return f"a bucket counts {counted} rows and holds {row[0]}"
+        row = await tx.fetch_one(_MISCOUNTED_GROUP, ranking_id)
+        return None if row is None else f"a group counts {row[0]} rows and holds {row[1]}"
 
     async def delete_chunk(self, tx: Transaction, ranking_id: str) -> int:
         """Remove some of a board's rows and return how many; call again until it returns 0.
@@ -372,6 +402,10 @@ class Ranks:
             if right is None or right.group_start != bucket.group_start:
                 await tx.execute(_DELETE_BUCKET, ranking_id, _BUCKET, *bucket.start)
                 await tx.execute(_DELETE_BUCKET, ranking_id, _GROUP, *bucket.start)
+
+
+RANKS = Ranks()
+"""As every board has them; tests cut smaller buckets."""
 
 
 async def _find_bucket(

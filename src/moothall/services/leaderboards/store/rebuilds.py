@@ -10,7 +10,7 @@ from moothall.services.leaderboards.model import (
     Rebuild,
     SeasonRanking,
 )
-from moothall.services.leaderboards.store.entries import RANKS
+from moothall.services.leaderboards.store.ranks import RANKS
 
 _position = msgspec.json.Decoder(tuple[str, float, int, str])
 _VERIFIED = """

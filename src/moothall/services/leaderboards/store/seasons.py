@@ -5,11 +5,11 @@ from moothall.services.leaderboards.errors import SeasonNotFoundError
 from moothall.services.leaderboards.model import (
     Counting,
     Direction,
-    Ranked,
     Season,
     SeasonRanking,
 )
 from moothall.services.leaderboards.store import boards
+from moothall.services.leaderboards.store.ranks import Position
 
 _RANKING = "s.board_id, s.number, s.ranking_id, s.direction, s.counting"
 _CURRENT = """
@@ -66,7 +66,7 @@ async def get_ranking(tx: Transaction, board_id: str, season: int | None = None)
 
 async def get_standing(
     tx: Transaction, board_id: str, season: int | None, member_id: str
-) -> tuple[SeasonRanking, Ranked | None]:
+) -> tuple[SeasonRanking, Position | None]:
     """Return where the ranking of a season stands, and who stands there for a member.
 
     One statement, because it is asked most of all. Under ``every`` nobody stands for a member.
@@ -81,7 +81,7 @@ async def get_standing(
         row = await tx.fetch_one(_GET_STANDING_NUMBERED, board_id, season, member_id)
     if row is None:
         raise await _not_found(tx, board_id, season)
-    return _ranking(row), None if row[5] is None else Ranked(*row[5:])
+    return _ranking(row), None if row[5] is None else Position(*row[5:])
 
 
 async def _not_found(tx: Transaction, board_id: str, season: int | None) -> SeasonNotFoundError:
@@ -107,6 +107,16 @@ async def list_seasons(tx: Transaction, board_id: str, before: int, limit: int) 
         )
         for row in await tx.fetch_all(sql, board_id, before, limit)
     ]
+
+
+async def list_rankings(tx: Transaction) -> list[SeasonRanking]:
+    """Return the rankings of all seasons of boards that were not removed."""
+    sql = f"""
+    SELECT {_RANKING} FROM leaderboards_season AS s
+    JOIN leaderboards_board AS b ON b.board_id = s.board_id AND b.state <> 'removed'
+    ORDER BY s.board_id, s.number
+    """
+    return [_ranking(row) for row in await tx.fetch_all(sql)]
 
 
 async def update_ended(tx: Transaction, board_id: str, season: int, ended_at_ms: int) -> None:

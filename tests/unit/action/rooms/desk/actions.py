@@ -14,7 +14,17 @@ from notes.errors import (  # type: ignore[import-not-found]  # found when the r
     NoteRefusedError,
 )
 
-from moothall.action import WRITE, Context, PerActor, Request, Result, Signed, action
+from moothall.action import (
+    WRITE,
+    Context,
+    Name,
+    PerActor,
+    Request,
+    Result,
+    Signed,
+    Text,
+    action,
+)
 from moothall.core.errors import ActionError
 
 from .events import NoteRelayed
@@ -25,8 +35,8 @@ Plan = Literal["plain", "go_on", "twice", "no_permission", "flow", "not_needed",
 class RelayNote(Request):
     """A note for the other room."""
 
-    title: str
-    misdeed: str = "none"
+    title: Text
+    misdeed: Name = "none"
     plan: Plan = "plain"
 
 

@@ -84,19 +84,7 @@ class SendNote(Request):
 class WeighNotes(Request):
     """Weights by name: an object within the request."""
 
-    weights: dict[str, SafeInteger]
-
-
-class Huge(Result):
-    """A result that does not fit."""
-
-    text: str
-
-
-class Strange(Result):
-    """A result that is not JSON."""
-
-    what: object
+    weights: Annotated[dict[Text, SafeInteger], Meta(max_length=1_000)]
 
 
 @action(
@@ -113,9 +101,11 @@ async def put_note(ctx: Context, request: PutNote) -> Note:
     await _do(request.misdeed)
     note = Note(title=request.title, shelf=request.shelf, text=request.text)
     if request.misdeed == "huge":
-        return Huge(text="x" * 300_000)  # type: ignore[return-value]  # the misdeed
+        note = Note(title=request.title, shelf=request.shelf, text="x" * 300_000)
     if request.misdeed == "unencodable":
-        return Strange(what=object())  # type: ignore[return-value]  # the misdeed
+        note = Note(title=request.title, shelf=request.shelf, text=object())  # type: ignore[arg-type]
+    if request.misdeed == "forgotten":
+        return None  # type: ignore[return-value]
     return note
 
 

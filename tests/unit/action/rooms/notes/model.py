@@ -5,7 +5,15 @@ from typing import Literal
 from moothall.action import Result
 
 Misdeed = Literal[
-    "none", "refuse", "crash", "sleep", "unlisted", "unlisted_below", "huge", "unencodable"
+    "none",
+    "refuse",
+    "crash",
+    "sleep",
+    "unlisted",
+    "unlisted_below",
+    "huge",
+    "unencodable",
+    "forgotten",
 ]
 
 DEEDS: list[str] = []

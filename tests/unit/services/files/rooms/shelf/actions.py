@@ -1,6 +1,16 @@
 """Puts files on shelves."""
 
-from moothall.action import WRITE, Context, PerActor, Request, Result, Signed, action
+from moothall.action import (
+    WRITE,
+    Context,
+    Id,
+    PerActor,
+    Request,
+    Result,
+    Signed,
+    Slug,
+    action,
+)
 from moothall.services.files.actions import (
     ChangeReader,
     HoldFile,
@@ -17,22 +27,22 @@ LIMIT = PerActor(calls=100, window_ms=1_000)
 class KeepBook(Request):
     """A file, and the shelf it stands on."""
 
-    sha256: str
-    ref: str
-    shelf: str
+    sha256: Slug
+    ref: Id
+    shelf: Slug
 
 
 class MoveBook(Request):
     """A file that stands somewhere else."""
 
-    ref: str
-    shelf: str
+    ref: Id
+    shelf: Slug
 
 
 class DropBook(Request):
     """A file that goes."""
 
-    ref: str
+    ref: Id
     at_once: bool = False
 
 

@@ -16,7 +16,7 @@ import pytest
 from moothall.action.connections import CloseReason, Connection, Connections
 from moothall.action.event import Event
 from moothall.action.feed import OpenFeed
-from moothall.action.feeds import FeedHub
+from moothall.action.hub import FeedHub
 from moothall.action.migrations import migrate
 from moothall.action.outbox import Outbox
 from moothall.action.push import Push
@@ -49,8 +49,17 @@ class EverybodyMay:
     def allows(self, principal: str, permission: str, path: str) -> bool:
         return bool(principal and permission) and path is not None
 
-    def list_held(self, principal: str, path: str) -> Any:
-        raise NotImplementedError(principal, path)
+    def keep(self, principal: str) -> bool:
+        return bool(principal)
+
+    async def admit(self, database: Database, principal: str) -> None:
+        raise NotImplementedError(database, principal)
+
+    def release(self, principal: str) -> None:
+        assert principal
+
+    async def rights_of(self, tx: Transaction, principal: str) -> Any:
+        raise NotImplementedError(tx, principal)
 
 
 class Reader:
@@ -158,7 +167,7 @@ async def test_readers_of_two_streams_miss_nothing_and_see_nothing_twice(
         while len(seen) < EVENTS:
             sink = Reader()
             connection = connect(sink)
-            hub.subscribe(connection, feed, seen[-1][2] if seen else 0)
+            hub.subscribe(connection, feed, seen[-1][2] if seen else 0, "m")
             wanted = len(seen) + chance.randrange(1, 40)
             while len(seen) + len(sink.seen) < min(wanted, EVENTS):
                 sink.came.clear()

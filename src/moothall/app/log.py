@@ -1,7 +1,9 @@
 """What the operator sees while the hall runs: the log."""
 
+import contextlib
 import logging
 import sys
+from typing import TextIO, cast
 
 if "rich" not in sys.modules:
     # structlog loads rich where there is one, to colour tracebacks, which a hall prints plain.
@@ -12,6 +14,26 @@ if "rich" not in sys.modules:
     del sys.modules["rich"]
 else:
     import structlog
+
+
+class _Unfailing:
+    """A stream of text that takes what it cannot write without a word.
+
+    The log often lies on the disk that has filled up, or goes to a program that has ended.
+    That must not keep the writer from answering, nor a process from ending that must end.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def configure_log(level: str) -> None:
@@ -38,5 +60,5 @@ def configure_log(level: str) -> None:
             *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unfailing(sys.stderr))),
     )

@@ -23,7 +23,9 @@ class EventStream:
     Args:
         cursor_of: Returns the text of a hall-wide number.
         queued_bytes_max: More than this waiting ends the stream.
-        on_slow: Ends the connection of a reader who is too slow.
+
+    Attributes:
+        on_slow: Ends the connection of a reader who is too slow; set once there is a connection.
     """
 
     def __init__(self, cursor_of: Callable[[int], str], queued_bytes_max: int) -> None:

@@ -90,11 +90,21 @@ class Subscription:
         "is_behind",
         "is_paused",
         "key",
+        "reader_id",
         "start",
     )
 
-    def __init__(self, hub: "FeedHub", connection: Connection, feed: OpenFeed, start: int) -> None:
+    def __init__(
+        self,
+        hub: "FeedHub",
+        connection: Connection,
+        feed: OpenFeed,
+        start: int,
+        reader_id: str,
+    ) -> None:
         self._hub = hub
+        self.reader_id = reader_id
+        """The member who follows; what they hold is kept in memory until it is over."""
         self._task: asyncio.Task[None] | None = None
         self.connection = connection
         self.feed = feed
@@ -142,7 +152,9 @@ class Subscription:
 
     def cancel(self) -> None:
         """Follow no more; a second time is nothing."""
-        self._is_over = True
+        if not self._is_over:
+            self._is_over = True
+            self._hub.release(self.reader_id)
         self._stop()
         if self.connection.subscriptions.get(self.feed.name) is self:
             del self.connection.subscriptions[self.feed.name]
@@ -219,14 +231,19 @@ class FeedHub:
 
     # --- readers ------------------------------------------------------------------------------
 
-    def subscribe(self, connection: Connection, feed: OpenFeed, start: int) -> Subscription:
+    def subscribe(
+        self, connection: Connection, feed: OpenFeed, start: int, reader_id: str
+    ) -> Subscription:
         """Deliver ``feed`` to a connection, beginning after the cursor ``start``.
 
-        One that follows the feed already begins anew from there.
+        One that follows the feed already begins anew from there. ``reader_id`` is the member
+        whose call it is; they are kept in memory.
         """
+        is_kept = self._authority.keep(reader_id)
+        assert is_kept, "whose call is under way is in memory"
         if (known := connection.subscriptions.get(feed.name)) is not None:
             known.cancel()
-        subscription = Subscription(self, connection, feed, start)
+        subscription = Subscription(self, connection, feed, start, reader_id)
         connection.subscriptions[feed.name] = subscription
         self.add(subscription)
         return subscription
@@ -270,6 +287,10 @@ class FeedHub:
                 if not self._by_stream[stream]:
                     del self._by_stream[stream]
 
+    def release(self, reader_id: str) -> None:
+        """Keep what a member holds in memory no longer for a subscription that is over."""
+        self._authority.release(reader_id)
+
     def check_all(self) -> None:
         """End what readers may follow no longer, since bindings have changed."""
         version = self._authority.version
@@ -286,8 +307,10 @@ class FeedHub:
 
     def _may_follow(self, subscription: Subscription) -> bool:
         claims, feed = subscription.connection.claims, subscription.feed
-        return claims is not None and self._authority.allows(
-            claims.member_id, feed.permission, feed.path
+        return (
+            claims is not None
+            and claims.member_id == subscription.reader_id
+            and self._authority.allows(claims.member_id, feed.permission, feed.path)
         )
 
     @staticmethod

@@ -1,0 +1,263 @@
+"""Restoring a backup into a new folder, and what must not come back with it (decision 0014).
+
+Everything is refused that can be before a byte is written. Then the hall is made beside its
+place and renamed, so that no hall ever starts from half of one.
+"""
+
+import asyncio
+import os
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from moothall.action.catalog import Catalog, Room
+from moothall.action.checks import Inspection
+from moothall.action.context import Context
+from moothall.action.jobs import EVERY_MS_MIN, Job, JobRunner, SoleHolder
+from moothall.action.migrations import (
+    FRAMEWORK_MIGRATIONS,
+    FRAMEWORK_ROOM,
+    check_known,
+    read_migrations,
+)
+from moothall.action.restore import AfterRestore, Restored, renew_epoch
+from moothall.action.service import RoomSettings
+from moothall.app.backup import TLS_FOLDER, check_is_new, copy_private, new_folder
+from moothall.app.compose import (
+    DATABASE_FILE,
+    KEY_FILE,
+    LOCK_FILE,
+    Hall,
+    find_catalog,
+    find_heads,
+    make_resources,
+    open_hall,
+)
+from moothall.app.config import Settings, read_hall_tables
+from moothall.app.heads import HEADS_FILE
+from moothall.app.keyfile import load_sealing_key, sync_folder
+from moothall.app.manifest import (
+    Advance,
+    BackupDamagedError,
+    Manifest,
+    digest_file,
+    verify_backup,
+)
+from moothall.app.snapshot import open_copy
+from moothall.app.world import SystemClock, SystemEntropy
+from moothall.core.errors import ConfigurationError
+from moothall.ports.audit import AuditRow
+
+TIMES_READ = 4
+"""How often the bytes of the rows are dealt with: hashed, checked, copied and hashed."""
+
+OPERATOR = "operator"
+"""Who restores, in the audit trail: whoever has the machine; no member's id is that short."""
+
+CONSOLE = "console"
+ACTION = "hall.restore"
+
+
+class Restoration(msgspec.Struct, frozen=True):
+    """A hall that was restored."""
+
+    manifest: Manifest
+    epoch: str
+    rooms_left_out: list[str]
+    """Rooms of which there are rows, and which the settings do not serve."""
+
+
+def restore_backup(
+    settings: Settings, backup: Path, keys: Path, advance: Advance, *, keeps_sessions: bool
+) -> Restoration:
+    """Make a hall of a backup, in the new folder that the settings name.
+
+    Args:
+        settings: Of the hall, as ``serve`` takes them.
+        backup: Its folder.
+        keys: The folder with its ``sealing.key``, and ``tls`` if there is one.
+        advance: Told of bytes: :data:`TIMES_READ` times those of the rows.
+        keeps_sessions: Leave members signed in as they were.
+
+    Raises:
+        ConfigurationError: Something is in the way, or does not fit together.
+        BackupDamagedError: The backup is not what it was.
+        StorageUnavailableError: The disk cannot be written.
+    """
+    catalog = find_catalog(settings)
+    tables = read_hall_tables(settings.tables, catalog.settings)
+    folder, heads = settings.data_path, find_heads(settings.data_path, tables)
+    _check_place(folder, heads)
+    manifest = verify_backup(backup, DATABASE_FILE, advance)
+    left_out = _check_schema(manifest, catalog)
+    _check_key(settings, catalog, tables, backup / DATABASE_FILE, keys)
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with new_folder(folder) as draft:
+        _copy(backup, manifest, draft, advance)
+        copy_private(keys / KEY_FILE, draft / KEY_FILE)
+        if (keys / TLS_FOLDER).is_dir():
+            (draft / TLS_FOLDER).mkdir(mode=0o700)
+            for path in sorted((keys / TLS_FOLDER).iterdir()):
+                copy_private(path, draft / TLS_FOLDER / path.name)
+        epoch = asyncio.run(_settle(settings, draft, manifest, keeps_sessions=keeps_sessions))
+        (draft / LOCK_FILE).unlink(missing_ok=True)
+        _place_heads(draft, folder, heads)
+    return Restoration(manifest, epoch, left_out)
+
+
+def _check_place(folder: Path, heads: Path) -> None:
+    """Refuse to write over anything.
+
+    Raises:
+        ConfigurationError: Something is there.
+    """
+    if (folder / DATABASE_FILE).exists():
+        msg = (
+            f"data: there is a hall in {folder}, and nothing is restored over it; stop it and "
+            f"move it aside: mv {folder} {folder}.before-restore"
+        )
+        raise ConfigurationError(msg)
+    check_is_new(folder)
+    if not heads.is_relative_to(folder) and heads.exists():
+        msg = (
+            f"audit.heads: {heads} holds heads already; move it aside and keep it: it tells what "
+            "there was after the backup"
+        )
+        raise ConfigurationError(msg)
+
+
+def _check_schema(manifest: Manifest, catalog: Catalog) -> list[str]:
+    """Refuse rows of a later release; return rooms that have rows and are not served.
+
+    Raises:
+        ConfigurationError: A migration is not known here, or was edited since.
+    """
+    applied: dict[str, list[tuple[int, str]]] = {}
+    for step in manifest.migrations:
+        applied.setdefault(step.room, []).append((step.number, step.digest))
+    rooms = [(room.name, room.migrations) for room in catalog.rooms.values()]
+    for name, migrations in [(FRAMEWORK_ROOM, FRAMEWORK_MIGRATIONS), *rooms]:
+        known = applied.pop(name, [])
+        steps = read_migrations(name, migrations, "sqlite")
+        if len(known) > len(steps):
+            msg = (
+                f"{name}: the backup has {len(known)} migrations, this release knows "
+                f"{len(steps)}; restore it with Moothall {manifest.release} or later"
+            )
+            raise ConfigurationError(msg)
+        check_known(name, steps, known)
+    return sorted(applied)
+
+
+def _check_key(
+    settings: Settings,
+    catalog: Catalog,
+    tables: dict[type, RoomSettings],
+    database: Path,
+    keys: Path,
+) -> None:
+    """Refuse a sealing key that is not the one of these rows.
+
+    Raises:
+        ConfigurationError: It is missing, or another one.
+    """
+    clock, entropy = SystemClock(), SystemEntropy()
+    key = load_sealing_key(keys / KEY_FILE, entropy, database=database)
+    # No head is read or written here; the folder of the hall is not there yet.
+    resources = make_resources(
+        msgspec.structs.replace(settings, data=str(keys)), catalog, tables, key, clock, entropy
+    )
+    with open_copy(database) as copy:
+        for check in (each for room in catalog.rooms.values() for each in room.checks):
+            if not check.proves_key:
+                continue
+            given = Inspection(tx=copy.tx, now_ms=clock.now_ms(), resources=resources)
+            try:
+                found = copy.read(lambda _tx, check=check, given=given: check.handler(given))  # type: ignore[misc]
+            except apsw.SQLError:
+                continue  # an older release had no such table yet
+            if found:
+                msg = f"{keys / KEY_FILE}: this is the key of another hall: {found[0].told}"
+                raise ConfigurationError(msg)
+
+
+def _copy(backup: Path, manifest: Manifest, draft: Path, advance: Advance) -> None:
+    """Copy the files of a backup, and look once more whether they are what they must be."""
+    for entry in manifest.files:
+        copy_private(backup / entry.name, draft / entry.name, advance)
+        if digest_file(draft / entry.name, advance) != entry.sha256:
+            msg = f"{backup / entry.name}: it changed while it was copied"
+            raise BackupDamagedError(msg)
+
+
+async def _settle(
+    settings: Settings, draft: Path, manifest: Manifest, *, keeps_sessions: bool
+) -> str:
+    """Open the hall without doors, let nothing come back that must not, and return its epoch."""
+    audit = {**settings.tables.get("audit", {}), "heads": HEADS_FILE}
+    tables = {**settings.tables, "audit": audit}
+    here = msgspec.structs.replace(settings, data=str(draft), tables=tables)
+    hall = await open_hall(here, on_sync_failure=lambda _error: None)
+    try:
+        epoch = hall.house.entropy.random_bytes(4).hex()
+        before = await hall.database.write(lambda tx: renew_epoch(tx, epoch))
+        restored = Restored(
+            backup_id=manifest.backup_id,
+            taken_at_ms=manifest.created_at_ms,
+            epoch_before=before,
+            epoch=epoch,
+            keeps_sessions=keeps_sessions,
+        )
+        await _tell(hall, manifest)
+        await _run_all(hall, restored)
+        # So that the row of the restore is sealed and vouched for before anybody sees it.
+        for name in ("access.seal_audit", "access.publish_head"):
+            await hall.jobs.run(name)
+    finally:
+        await hall.close()
+    return epoch
+
+
+async def _tell(hall: Hall, manifest: Manifest) -> None:
+    """Leave a row in the audit trail: who restored, and from which backup."""
+    row = AuditRow(
+        at_ms=hall.house.clock.now_ms(),
+        actor=OPERATOR,
+        action=ACTION,
+        path=f"backup/{manifest.backup_id}",
+        outcome="done",
+        source=CONSOLE,
+        request_id="",
+    )
+    await hall.database.write(lambda tx: hall.house.audit.append(tx, row))
+
+
+async def _run_all(hall: Hall, restored: Restored) -> None:
+    """Let each room do its part, as a job of its own."""
+
+    def as_job(room: Room, work: AfterRestore) -> Job:
+        async def handler(ctx: Context) -> None:
+            await work(ctx, restored)
+
+        return Job(room.name, f"{room.name}.after_restore", EVERY_MS_MIN, handler)
+
+    rooms = hall.catalog.rooms.values()
+    jobs = [as_job(room, room.after_restore) for room in rooms if room.after_restore is not None]
+    runner = JobRunner(hall.house, jobs, SoleHolder())
+    for each in jobs:
+        await runner.run(each.name)
+
+
+def _place_heads(draft: Path, folder: Path, heads: Path) -> None:
+    """Put the file of heads where the settings want it."""
+    if heads.is_relative_to(folder):
+        place = draft / heads.relative_to(folder)
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (draft / HEADS_FILE).rename(place)
+        return
+    copy_private(draft / HEADS_FILE, heads)
+    with heads.open("rb") as file:
+        os.fsync(file.fileno())
+    sync_folder(heads.parent)
+    (draft / HEADS_FILE).unlink()
