@@ -118,11 +118,11 @@ def make_bounds(kind: type[Bounds], **values: Any) -> Bounds:
 
 def make_backend(
     answer: Callable[[Call], Awaitable[Reply]],
-    admit: Callable[[str], float] = lambda _source: 0.0,
+    charge_source: Callable[[str], float] = lambda _source: 0.0,
 ) -> Backend:
     """Return a house that knows nothing but how to answer."""
     clock = ManualClock()
-    return Backend(answer, Connections(clock), clock, str, lambda: REFUSAL_ID, admit)
+    return Backend(answer, Connections(clock), clock, str, lambda: REFUSAL_ID, charge_source)
 
 
 DOCUMENT_MAKERS = Documents(
@@ -138,11 +138,11 @@ async def open_door(
     host: str = "127.0.0.1",
     origins: Iterable[str] = (),
     trusted_proxies: Iterable[str] = (),
-    admit: Callable[[str], float] = lambda _source: 0.0,
+    charge_source: Callable[[str], float] = lambda _source: 0.0,
     **bounds: int,
 ) -> AsyncIterator[HttpServer]:
     door = HttpServer(
-        make_backend(answer, admit),
+        make_backend(answer, charge_source),
         Endpoint(
             host=host,
             port=0,

@@ -16,7 +16,7 @@ class Source:
         self.delays = list(delays)
         self.calls: list[Call] = []
 
-    def admit(self, source: str) -> float:
+    def charge_source(self, source: str) -> float:
         assert source == "127.0.0.1"
         if not self.delays:
             raise RateLimitedError
@@ -24,7 +24,7 @@ class Source:
 
     async def answer(self, call: Call) -> Reply:
         self.calls.append(call)
-        if not call.is_admitted:
+        if not call.is_charged:
             return Reply("r", problem=RateLimitedError(retry_after_ms=5).problem("r"))
         return Reply("r", b"{}")
 
@@ -33,7 +33,10 @@ class Source:
 @pytest.mark.requirement("R35")
 async def test_who_calls_too_often_waits_and_is_then_refused() -> None:
     source = Source(0.0, 0.1)
-    async with open_door(source.answer, admit=source.admit) as door, connect(door) as wire:
+    async with (
+        open_door(source.answer, charge_source=source.charge_source) as door,
+        connect(door) as wire,
+    ):
         assert (await wire.ask(post())).status == 200
         begin = perf_counter()
         assert (await wire.ask(post())).status == 200
@@ -41,4 +44,4 @@ async def test_who_calls_too_often_waits_and_is_then_refused() -> None:
         assert perf_counter() - begin >= 0.09
         assert (await wire.ask(post())).status == 429
         assert perf_counter() - begin >= 1.05
-        assert [call.is_admitted for call in source.calls] == [True, True, False]
+        assert [call.is_charged for call in source.calls] == [True, True, False]

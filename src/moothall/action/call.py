@@ -41,8 +41,8 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     """Time left for this call when it arrived, or None for the action's own bound."""
     connection: "Connection | None" = None
     """The connection it came by, if that stays; None for a request of its own."""
-    is_admitted: bool = False
-    """Whether its source was charged already, by :meth:`Pipeline.admit`."""
+    is_charged: bool = False
+    """Whether its source was charged already, by :meth:`Pipeline.charge_source`."""
 
     def __repr__(self) -> str:
         """Tell nothing secret: a call may stand in a traceback."""

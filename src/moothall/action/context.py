@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
 
+from moothall.action.service import ROOM_PREFIX
 from moothall.core.errors import (
     ConnectionNeededError,
     PermissionDeniedError,
@@ -216,7 +217,7 @@ class Context:
             ActionError: What the action raises; this action's ``raises`` must name it too.
         """
         tx = self._check_call(action)
-        principal = f"room:{self.action.room}"
+        principal = f"{ROOM_PREFIX}{self.action.room}"
         child = Context(
             self._house,
             action,

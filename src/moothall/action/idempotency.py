@@ -17,7 +17,6 @@ from moothall.ports.clock import Clock
 from moothall.ports.database import Transaction
 
 REPLY_BYTES_MAX = 256 * KIBIBYTE
-KEY_LENGTH_MAX = 255
 SWEPT_ROWS_MAX = 500
 
 _FIND_ON = """

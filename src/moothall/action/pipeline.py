@@ -5,7 +5,7 @@ the security of the house. The order of the steps is a promise (R23): find the a
 the source, form, who, limit of the member, resource, may they, remembered reply, the deed,
 commit. Raising rolls back, returning commits.
 
-- A door that can let a client wait charges the source before (:meth:`Pipeline.admit`).
+- A door that can let a client wait charges the source before (:meth:`Pipeline.charge_source`).
 - After *limit of the member* the idempotency key is looked at; a member who is new on a
   resource server is written down, in a commit of its own; and what the member holds is read,
   if it is not in memory, where it stays until the call has ended.
@@ -24,7 +24,7 @@ import structlog
 
 from moothall.action import idempotency
 from moothall.action.access import Public
-from moothall.action.call import Call, Reply
+from moothall.action.call import KEY_LENGTH_MAX, Call, Reply, is_idempotency_key
 from moothall.action.context import Context
 from moothall.action.declare import Action, Effect
 from moothall.action.house import House
@@ -108,7 +108,7 @@ class Pipeline:
         self._request_count += 1
         return f"{self._request_prefix}{self._request_count:x}"
 
-    def admit(self, source: str) -> float:
+    def charge_source(self, source: str) -> float:
         """Charge a source for one call, and return in how many seconds it may begin.
 
         A door that can let a client wait asks before it takes a call up, and says so in the
@@ -170,7 +170,7 @@ class Pipeline:
     def _limit_source(self, call: Call, action: Action[Any, Any] | None) -> None:
         """Charge the address; unknown actions are charged too."""
         source = network_of(call.source)
-        if not call.is_admitted:
+        if not call.is_charged:
             self._limiter.spend(source, self._source_rate)
         if action is not None and isinstance(action.limit, PerSource):
             self._limiter.spend((action.name, source), action.limit)
@@ -218,10 +218,10 @@ class Pipeline:
                 f"{action.name} takes no idempotency key",
                 "leave it out; only WRITE actions of signed-in members take one",
             )
-        if not 1 <= len(key) <= idempotency.KEY_LENGTH_MAX:
+        if not is_idempotency_key(key):
             raise InvalidArgumentError(
                 "idempotency_key",
-                f"a key has 1 to {idempotency.KEY_LENGTH_MAX} characters",
+                f"a key is 1 to {KEY_LENGTH_MAX} visible ASCII characters",
                 "take a random one, such as a UUID",
             )
 

@@ -64,7 +64,7 @@ def backend_of(hall: Hall) -> Backend:
         hall.house.clock,
         hall.house.use(Cursors).text,
         hall.pipeline.make_request_id,
-        hall.pipeline.admit,
+        hall.pipeline.charge_source,
     )
 
 

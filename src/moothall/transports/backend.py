@@ -31,7 +31,7 @@ class Backend:
         clock: ``heard_at`` of a connection reads its steady side.
         cursor_of: Returns the text of a hall-wide number, by which clients resume.
         make_request_id: Names what does not reach the pipeline.
-        admit: Charges a source for one call and returns in how many seconds it may begin;
+        charge_source: Charges a source for one call and returns in how many seconds it may begin;
             raises RateLimitedError where that is too far off.
     """
 
@@ -40,4 +40,4 @@ class Backend:
     clock: Clock
     cursor_of: Callable[[int], str]
     make_request_id: Callable[[], str]
-    admit: Callable[[str], float] = lambda _source: 0.0
+    charge_source: Callable[[str], float] = lambda _source: 0.0

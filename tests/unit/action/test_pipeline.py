@@ -309,10 +309,10 @@ async def test_a_step_that_raises_is_undone(hall: OpenHall, ada: Visitor) -> Non
 async def test_a_call_that_was_admitted_is_charged_once(hall: OpenHall) -> None:
     known, rate = hall.hall.pipeline, PerSource(calls=3, window_ms=300)
     pipeline = Pipeline(known._house, known._verifier, source_rate=rate)
-    delays = [pipeline.admit("192.0.2.9") for _ in range(3)]
+    delays = [pipeline.charge_source("192.0.2.9") for _ in range(3)]
     assert [round(delay, 3) for delay in delays] == [0.08, 0.18, 0.28]
-    admitted = Call("hall.ping", b"", "192.0.2.9", is_admitted=True)
-    assert [name_of(await pipeline.answer(admitted)) for _ in range(5)] == ["done"] * 5
+    charged = Call("hall.ping", b"", "192.0.2.9", is_charged=True)
+    assert [name_of(await pipeline.answer(charged)) for _ in range(5)] == ["done"] * 5
     other = Call("hall.ping", b"", "192.0.2.9")
     assert name_of(await pipeline.answer(other)) == "rate_limited"
 

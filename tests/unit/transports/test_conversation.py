@@ -134,7 +134,7 @@ class Scene:
             self.clock,
             cursor_of=lambda number: f"epoch.{number}",
             make_request_id=lambda: f"door{next(numbers)}",
-            admit=self.admit,
+            charge_source=self.charge_source,
         )
         self.conversation = self.wire.conversation = Conversation(
             backend,
@@ -146,7 +146,7 @@ class Scene:
         )
         self.connection = self.conversation.connection
 
-    def admit(self, source: str) -> float:
+    def charge_source(self, source: str) -> float:
         """Charge the budget of the source; say when the call may begin, or that it is too far."""
         assert source == "192.0.2.7"
         if self.budget < 1:
@@ -280,7 +280,7 @@ async def test_a_source_that_calls_too_often_is_not_listened_to_for_a_while() ->
                 await turn()
         await turn()
         assert [told["id"] for told in it.wire.told] == [0, 1, 2, 3, 4, 5]
-        assert all(call.is_admitted for call in hall.calls.values())
+        assert all(call.is_charged for call in hall.calls.values())
         assert it.budget == 9
         assert bool(it.wire.is_listening)
 

@@ -19,7 +19,7 @@ one, and none can make its neighbours durable before their time.
 Where a sync is slow, the COMMIT alone leaves the loop's thread; where it is fast, the
 two thread changes would cost more than they save. The writer decides by what it measures.
 
-Whoever edits this file: :meth:`Writer._run_job` is paid by every write; and an exception
+Whoever edits this file: :meth:`Writer._run_call` is paid by every write; and an exception
 that leaves a callback of the loop would leave every caller waiting for ever.
 """
 
@@ -51,7 +51,7 @@ Work = Callable[[SqliteTransaction], Awaitable[Any]]
 _log = structlog.get_logger("moothall.writer")
 
 
-class Job:
+class WaitingCall:
     """One call that waits for the writer, and where its result goes."""
 
     __slots__ = ("error", "future", "hooks", "result", "work")
@@ -95,8 +95,8 @@ class Writer:
         self._cursor = connection.cursor()
         self._bounds = bounds
         self._on_sync_failure = on_sync_failure
-        self._queue: deque[Job] = deque()
-        self._alone: deque[Job] = deque()
+        self._queue: deque[WaitingCall] = deque()
+        self._alone: deque[WaitingCall] = deque()
         """Calls of a batch that was rolled back, to be run one per commit before all others."""
         self._is_busy = False
         self._is_paused = False
@@ -136,7 +136,7 @@ class Writer:
             raise OverloadedError("too many writes are waiting", retry_after_ms=1_000)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._queue.append(Job(work, future))
+        self._queue.append(WaitingCall(work, future))
         self._wake(loop)
         return await future
 
@@ -189,51 +189,51 @@ class Writer:
         self._locked_until = 0.0
         self._is_lost = False
         connection.set_commit_hook(_refuse_commit)
-        jobs = self._run_jobs()
+        calls = self._run_calls()
         connection.set_commit_hook(None)
         if self._is_lost:
-            self._poisoned(jobs, None)
+            self._poisoned(calls, None)
             self._done(loop)
         elif self._commit_seconds <= self._bounds.commit_seconds_inline_max:
-            self._committed(loop, jobs, self._commit())
+            self._committed(loop, calls, self._commit())
         else:
             future = loop.run_in_executor(self._thread, self._commit)
-            future.add_done_callback(lambda done: self._committed(loop, jobs, done.result()))
+            future.add_done_callback(lambda done: self._committed(loop, calls, done.result()))
 
-    def _run_jobs(self) -> list[Job]:
-        """Run jobs while the transaction stands, and return those that ran."""
-        jobs: list[Job] = []
+    def _run_calls(self) -> list[WaitingCall]:
+        """Run calls while the transaction stands, and return those that ran."""
+        calls: list[WaitingCall] = []
         end = perf_counter() + self._bounds.batch_seconds_max
         queue, calls_max = self._queue, self._bounds.batch_calls_max
         if self._alone:
             queue, calls_max = self._alone, 1
-        while queue and len(jobs) < calls_max:
-            job = queue.popleft()
-            if job.future.cancelled():
+        while queue and len(calls) < calls_max:
+            call = queue.popleft()
+            if call.future.cancelled():
                 continue
-            jobs.append(job)
-            self._run_job(job)
+            calls.append(call)
+            self._run_call(call)
             if self._is_lost or perf_counter() > end:
                 break
-        return jobs
+        return calls
 
-    def _run_job(self, job: Job) -> None:
-        """Run one job; an error undoes it and is kept for its caller."""
+    def _run_call(self, call: WaitingCall) -> None:
+        """Run one call; an error undoes it and is kept for its caller."""
         tx = SqliteTransaction(self._connection, self._cursor)
-        job.result, job.error, job.hooks = None, None, []
+        call.result, call.error, call.hooks = None, None, []
         has_savepoint = self._savepoints_left > 0
         changes = self._connection.total_changes()
         try:
             if has_savepoint:
                 self._savepoints_left -= 1
                 self._cursor.execute("SAVEPOINT call")
-            job.result = drive(job.work(tx))
+            call.result = drive(call.work(tx))
             self._check_not_lost()
             if has_savepoint:
                 self._cursor.execute("RELEASE call")
-            job.hooks = tx.hooks
+            call.hooks = tx.hooks
         except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to this caller
-            job.error = translate_write(error)
+            call.error = translate_write(error)
             self._undo(has_savepoint=has_savepoint, changes=changes)
             if is_sync_failure(error):
                 self._roll_back()
@@ -246,7 +246,7 @@ class Writer:
             raise TransactionEndedError("the transaction ended while its call was running")
 
     def _undo(self, *, has_savepoint: bool, changes: int) -> None:
-        """Undo what a job did; if that cannot be done alone, end the transaction.
+        """Undo what a call did; if that cannot be done alone, end the transaction.
 
         Args:
             has_savepoint: Whether it began with one.
@@ -300,45 +300,47 @@ class Writer:
         self._is_lost = True
 
     def _committed(
-        self, loop: asyncio.AbstractEventLoop, jobs: list[Job], error: apsw.Error | None
+        self, loop: asyncio.AbstractEventLoop, calls: list[WaitingCall], error: apsw.Error | None
     ) -> None:
         """Answer the batch, or have it run again call by call."""
         if error is not None:
             if is_sync_failure(error):
                 self.distrust(error)
-            self._poisoned(jobs, error)
+            self._poisoned(calls, error)
         else:
             self.on_commit()
-            for job in jobs:
-                if job.hooks:
-                    _run_hooks(job.hooks)
-            for job in jobs:
-                job.settle()
+            for call in calls:
+                if call.hooks:
+                    _run_hooks(call.hooks)
+            for call in calls:
+                call.settle()
             if self._is_failing and self._has_written:
                 self._is_failing = False
                 _log.info("writes are accepted again")
         self._done(loop)
 
-    def _poisoned(self, jobs: list[Job], error: apsw.Error | None) -> None:
-        """Roll a batch back, and answer its one call or have its calls run again alone.
+    def _poisoned(self, calls: list[WaitingCall], error: apsw.Error | None) -> None:
+        """Roll a batch back, and answer its one call or have its calls run again.
+
+        Together, if one of them has only to be undone; otherwise each alone.
 
         Args:
-            jobs: The calls that ran.
-            error: Why the COMMIT failed; None if a statement had ended the transaction.
+            calls: The calls that ran.
+            error: Why the COMMIT failed; None if the transaction has ended already.
         """
-        is_whole = self._savepoints_left == SAVEPOINT_CALLS
+        will_be_undone_alone = self._savepoints_left == SAVEPOINT_CALLS
         self._roll_back()
-        if len(jobs) > 1 and not self._is_distrusted:
-            if is_whole:
-                self._queue.extendleft(reversed(jobs))
+        if len(calls) > 1 and not self._is_distrusted:
+            if will_be_undone_alone:
+                self._queue.extendleft(reversed(calls))
             else:
-                self._alone.extend(jobs)
+                self._alone.extend(calls)
             return
-        for job in jobs:
+        for call in calls:
             if error is not None:
-                job.error = translate_write(error)
-            self._tell(job.error)
-            job.settle()
+                call.error = translate_write(error)
+            self._tell(call.error)
+            call.settle()
 
     def _not_begun(self, loop: asyncio.AbstractEventLoop, error: apsw.Error) -> None:
         """Wait while another program holds the lock, but not for ever; else fail what waits."""
@@ -362,19 +364,19 @@ class Writer:
             # SQLite rolls back all the same; if it did not, the next BEGIN fails and tells.
             _log.error("rollback failed", error=str(error))
 
-    def _take_all(self) -> list[Job]:
+    def _take_all(self) -> list[WaitingCall]:
         """Empty the queues."""
-        jobs = [*self._alone, *self._queue]
+        calls = [*self._alone, *self._queue]
         self._alone.clear()
         self._queue.clear()
-        return jobs
+        return calls
 
-    def _fail(self, jobs: list[Job], error: BaseException) -> None:
-        """Answer ``jobs`` with what went wrong."""
-        for job in jobs:
-            job.error = translate_write(error)
-            self._tell(job.error)
-            job.settle()
+    def _fail(self, calls: list[WaitingCall], error: BaseException) -> None:
+        """Answer ``calls`` with what went wrong."""
+        for call in calls:
+            call.error = translate_write(error)
+            self._tell(call.error)
+            call.settle()
 
     def _tell(self, error: BaseException | None) -> None:
         """Log that writing fails, once until it works again: each call would repeat it."""

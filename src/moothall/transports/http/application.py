@@ -225,7 +225,7 @@ class HttpApplication:
             head.token,
             head.idempotency_key,
             head.deadline_ms,
-            is_admitted=scope["state"].is_admitted,
+            is_charged=scope["state"].is_charged,
         )
 
     def _check_origin(self, scope: Mapping[str, Any], origin: str) -> None:

@@ -38,7 +38,7 @@ from moothall.transports.http.protocol import (
     malformed,
     render_last,
 )
-from moothall.transports.http.state import ADMITTED, FROM_CLIENT, FROM_PROXY
+from moothall.transports.http.state import CHARGED, FROM_CLIENT, FROM_PROXY
 from moothall.transports.http.upgrade import Upgrades, find_upgrade_fault, is_for_socket
 from moothall.transports.upgrade import Upgrade, UpgradedConnection, UpgradeNeededError
 
@@ -70,12 +70,12 @@ class HttpConnection(HttpToolsProtocol):
         seat: Seat,
         bounds: HttpBounds,
         refuse: Callable[[ActionError], Answer],
-        admit: Callable[[str], float],
+        charge_source: Callable[[str], float],
         upgrades: Upgrades | None = None,
     ) -> None:
         """Take the seat that was admitted.
 
-        ``refuse`` makes answers to what is no request, ``admit`` charges a source for one
+        ``refuse`` makes answers to what is no request, ``charge_source`` charges a source for one
         request and returns in how many seconds it may begin. Without ``upgrades`` there is no
         other protocol behind this door.
         """
@@ -84,7 +84,7 @@ class HttpConnection(HttpToolsProtocol):
         self._seat = seat
         self._bounds = bounds
         self._make_refusal = refuse
-        self._admit = admit
+        self._charge_source = charge_source
         self._upgrades = upgrades
         self._running: RequestResponseCycle | None = None
         # The request that is being read.
@@ -352,10 +352,10 @@ class HttpConnection(HttpToolsProtocol):
         then: it refuses, or charges a source that has paused meanwhile.
         """
         try:
-            delay = self._admit(self._seat.source)
+            delay = self._charge_source(self._seat.source)
         except RateLimitedError:
             return REFUSAL_SECONDS
-        cycle.scope["state"] = ADMITTED  # type: ignore[typeddict-item]  # handed on as it is
+        cycle.scope["state"] = CHARGED  # type: ignore[typeddict-item]  # handed on as it is
         return delay
 
     def _start_late(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:

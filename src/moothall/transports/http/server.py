@@ -64,7 +64,7 @@ class HttpServer:
             trusted_proxies=endpoint.trusted_proxies,
             file_size_bytes_max=file_size_bytes_max,
         )
-        self._admit = backend.admit
+        self._charge_source = backend.charge_source
         self._config = _make_config(self._application)
         self._upgrades: Upgrades | None = None
         if open_socket is not None:
@@ -136,7 +136,7 @@ class HttpServer:
             seat,
             self._bounds,
             self._application.refuse,
-            self._admit,
+            self._charge_source,
             self._upgrades,
         )
 

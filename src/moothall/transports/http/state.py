@@ -12,10 +12,10 @@ class RequestState(NamedTuple):
 
     is_proxy: bool
     """Whether a trusted proxy sent it, so that its client is another."""
-    is_admitted: bool
-    """Whether its source was charged already, by ``Backend.admit``."""
+    is_charged: bool
+    """Whether its source was charged already, by ``Backend.charge_source``."""
 
 
-FROM_PROXY = RequestState(is_proxy=True, is_admitted=False)
-FROM_CLIENT = RequestState(is_proxy=False, is_admitted=False)
-ADMITTED = RequestState(is_proxy=False, is_admitted=True)
+FROM_PROXY = RequestState(is_proxy=True, is_charged=False)
+FROM_CLIENT = RequestState(is_proxy=False, is_charged=False)
+CHARGED = RequestState(is_proxy=False, is_charged=True)

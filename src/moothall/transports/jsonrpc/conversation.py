@@ -102,11 +102,11 @@ class Conversation:
     """
 
     __slots__ = (
-        "_admit",
         "_answer",
         "_bad_frames",
         "_bounds",
         "_calls",
+        "_charge_source",
         "_clock",
         "_connections",
         "_cursor_of",
@@ -118,7 +118,7 @@ class Conversation:
         "_in_flight_bytes",
         "_is_closed",
         "_is_deaf",
-        "_is_next_admitted",
+        "_is_next_charged",
         "_is_scheduled",
         "_is_stuck",
         "_loop",
@@ -144,7 +144,7 @@ class Conversation:
         bounds: ConversationBounds,
     ) -> None:
         self._answer = backend.answer
-        self._admit = backend.admit
+        self._charge_source = backend.charge_source
         self._connections = backend.connections
         self._wire = wire
         self._clock = backend.clock
@@ -161,7 +161,7 @@ class Conversation:
         self._waiting_bytes = 0
         self._is_deaf = False
         self._rest_timer: asyncio.TimerHandle | None = None
-        self._is_next_admitted = False
+        self._is_next_charged = False
         # On the way out: what leaves with this turn of the loop, and replies that wait longer.
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -337,7 +337,7 @@ class Conversation:
             asked.idempotency_key,
             deadline_ms,
             connection=connection,
-            is_admitted=True,
+            is_charged=True,
         )
         self._calls.start(self._run(asked.id, call))
 
@@ -402,15 +402,15 @@ class Conversation:
         A flood is not refused call by call, which would cost nearly as much as answering it:
         nothing more is read from it until the next one may begin.
         """
-        if self._is_next_admitted:
-            self._is_next_admitted = False
+        if self._is_next_charged:
+            self._is_next_charged = False
             return False
         try:
-            delay = self._admit(self.connection.source)
+            delay = self._charge_source(self.connection.source)
         except RateLimitedError:
             delay = REST_SECONDS
         else:
-            self._is_next_admitted = delay > 0.0
+            self._is_next_charged = delay > 0.0
         if not delay:
             return False
         self._rest_timer = self._loop.call_later(delay, self._on_rest_timer)
