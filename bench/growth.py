@@ -30,6 +30,8 @@ from moothall.action.jobs import FRAMEWORK_JOBS
 from moothall.testing import OpenHall, Visitor, open_test_hall
 
 LIMITS_SCALE = 1e6
+TABLES = {"sessions": {"per_hall_max": 10_000_000}}
+"""By default a hall has a million sessions at most, and the one of the bench is one more."""
 SIZES = "1000,10000,100000"
 CALLS_PER_ROUND = 10
 GROWTH_MAX = 3.0
@@ -128,7 +130,7 @@ async def time_call(call: Call, rounds: int) -> float:
 
 async def prepare(folder: Path, kind: str, size: int) -> None:
     """Make a hall with its people and a board, and fill it."""
-    async with open_test_hall(folder, limits_scale=LIMITS_SCALE) as hall:
+    async with open_test_hall(folder, limits_scale=LIMITS_SCALE, tables=TABLES) as hall:
         boss = await hall.administrator("boss")
         for name in ("bob", "idle"):
             await hall.member(name)
@@ -144,7 +146,7 @@ async def prepare(folder: Path, kind: str, size: int) -> None:
 
 async def measure(folder: Path, kind: str, size: int, rounds: int) -> Figures:
     """Return microseconds by call."""
-    async with open_test_hall(folder, limits_scale=LIMITS_SCALE) as hall:
+    async with open_test_hall(folder, limits_scale=LIMITS_SCALE, tables=TABLES) as hall:
         boss, bob = await hall.sign_in("boss"), await hall.sign_in("bob")
         figures = {}
         for name, call in calls_of(hall, boss, bob, size).items():

@@ -130,7 +130,7 @@ def watch(stages: Stages, hall: Hall) -> None:
     stages.wrap(type(hall.house.audit), "append", "audit row")
     stages.wrap(Pipeline, "_handle", "the deed")
     stages.wrap(Writer, "_commit", "commit")
-    stages.wrap(Writer, "_run_job", "savepoint")
+    stages.wrap(Writer, "_run_call", "queue")
     stages.wrap(Reader, "run", "snapshot")
 
 

@@ -88,7 +88,7 @@ class Planner:
         if session is None:
             return None
         self._count += 1
-        key = None if action in UNKEYED else f"key {self._count}"
+        key = None if action in UNKEYED else f"key-{self._count}"
         deed = Deed(self._count, actor, action, request, key, session.access_token)
         deed.session_id = session.session_id
         if self.chance.random() < 0.05:

@@ -180,7 +180,10 @@ class Pipeline:
         if isinstance(action.access, Public):
             return _NOBODY
         if call.token is None:
-            raise UnauthenticatedError("the call carries no access token", remedy="sign in")
+            raise UnauthenticatedError(
+                "the call carries no access token",
+                remedy="sign in (identity.open_session), and send the token that it gives",
+            )
         return self._verifier.verify(call.token)
 
     def _limit_actor(self, action: Action[Any, Any], claims: Claims) -> None:

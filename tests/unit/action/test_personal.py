@@ -208,8 +208,8 @@ async def test_remembered_replies_are_exported_without_the_reply_and_forgotten(
     async with open_test_hall(tmp_path, functions=[tmp_path]) as hall:
         for number in range(3):
             ann, bob = await _both(hall, is_new=number == 0)
-            await hall.call("shop_h.buy", as_=ann, key=f"key {number}")
-            await hall.call("shop_h.buy", as_=bob, key=f"key {number}")
+            await hall.call("shop_h.buy", as_=ann, key=f"key-{number}")
+            await hall.call("shop_h.buy", as_=bob, key=f"key-{number}")
             hall.clock.advance(DAY_MS)
         ann, bob = await _both(hall)
         rows = await exported(hall, ann, room="action", limit=1)

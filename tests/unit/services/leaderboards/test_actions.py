@@ -619,12 +619,12 @@ async def test_import_takes_at_most_1500_rows(hall: OpenHall, boss: Visitor) -> 
 async def test_repeated_import_has_no_second_effect(hall: OpenHall, boss: Visitor) -> None:
     await create(hall, boss, counting="every")
     rows = [history("ann", 1.0), history("every/one", 2.0), history("ann", 1.0)]
-    first = await bring_in(hall, boss, *rows, key="chunk 1")
+    first = await bring_in(hall, boss, *rows, key="chunk-1")
     hall.clock.advance(1_000)
-    assert await bring_in(hall, boss, *rows, key="chunk 1") == first
+    assert await bring_in(hall, boss, *rows, key="chunk-1") == first
     assert await places(hall, boss) == [(1, "ann", 1.0), (1, "ann", 1.0)]
     with pytest.raises(ProblemError, match="key_reused"):
-        await bring_in(hall, boss, rows[0], key="chunk 1")
+        await bring_in(hall, boss, rows[0], key="chunk-1")
 
 
 @pytest.mark.requirement("R61")

@@ -201,7 +201,7 @@ async def test_report_that_refuses_all_of_a_call_can_be_remembered(
         request = {"board_id": "seven", "entries": rows}
         reports = [
             await hall.call(
-                "leaderboards.import_entries", request, as_=boss, key=f"key {submitted_at_ms}"
+                "leaderboards.import_entries", request, as_=boss, key=f"key-{submitted_at_ms}"
             )
             for _ in range(2)
         ]
