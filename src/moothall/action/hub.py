@@ -357,6 +357,9 @@ class FeedHub:
             if is_last and not subscription.is_behind:
                 self._join(subscription, positions)
                 return
+            # Neither a read nor a queue with room suspends: without this, whoever missed much
+            # would keep everybody else waiting (R35).
+            await asyncio.sleep(0)
 
     def _join(self, subscription: Subscription, floors: dict[str, int]) -> None:
         """Let a reader who has caught up get what is published from now on."""

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ import pytest
 from moothall.action.connections import CloseReason, Connection, Connections
 from moothall.action.event import Event
 from moothall.action.feed import OpenFeed
-from moothall.action.hub import FeedHub
+from moothall.action.hub import PAGE_ROWS, FeedHub
 from moothall.action.migrations import migrate
 from moothall.action.outbox import Outbox
 from moothall.action.push import Push
@@ -133,6 +134,24 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     await migrate(opened, ManualClock(), [], opened.engine)
     yield opened
     await opened.close()
+
+
+@pytest.mark.requirement("R35")
+async def test_a_reader_who_missed_much_lets_others_have_their_turn(database: Database) -> None:
+    outbox, connections = Outbox(), Connections(ManualClock())
+    missed = 10 * PAGE_ROWS
+    events = [("a", Happened(number=number)) for number in range(missed)]
+    await database.write(lambda tx: outbox.write(tx, events, 0))
+    hub, sink, at_turn = FeedHub(database, EverybodyMay()), Reader(), []
+    connection = connections.open("test", "192.0.2.1", sink)
+    connections.bind(connection, "t", Claims("m", "s", 1, 1.0, "d"))
+    subscription = hub.subscribe(connection, OpenFeed("both", "x:y", "", ("a",)), 0, "m")
+    while hub.is_catching_up(subscription):
+        at_turn.append(len(sink.seen))
+        await asyncio.sleep(0)
+    assert len(sink.seen) == missed
+    steps = [after - before for before, after in pairwise([*at_turn, missed])]
+    assert max(steps) == PAGE_ROWS
 
 
 @pytest.mark.requirement("R33")
