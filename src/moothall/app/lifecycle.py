@@ -61,6 +61,7 @@ async def serve(
             # What is there now stays; the collector need not look through it for ever.
             gc.collect()
             gc.freeze()
+            gc.enable()
             announce(_banner(doors.urls, settings, tls, hall, secret))
             await _watch_certificate_until(stop, tls)
         finally:

@@ -1,5 +1,6 @@
 """The program ``moothall``: the client's commands, and ``serve``."""
 
+import gc
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ def serve(config: str | None, assignments: tuple[str, ...], **flags: Any) -> Non
     A fresh folder becomes a fresh hall, with a self-made certificate and a one-time
     secret for its first administrator.
     """
+    # Nothing of what a start makes is garbage; the collector begins once the doors are open.
+    gc.disable()
     # Only the server needs these, and they take a while to import. The log comes first: it
     # keeps out what the others would load with it.
     from moothall.app.log import configure_log  # noqa: PLC0415
