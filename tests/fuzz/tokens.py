@@ -112,7 +112,7 @@ class Tokens:
     def __init__(self) -> None:
         self.ring, self._clock = Ring(), ManualClock()
         ended = EndedSessions(self._clock)
-        ended.add("ended", self._clock.now_ms(), "closed")
+        ended.add("ended", "closed")
         self._verifier = TokenVerifier(self.ring, ended, self._clock, issuer=HALL, audience=HALL)
         self._refresh = RefreshSeal(b"\x05" * 32)
         self._codes = CodeSeal(b"\x06" * 32, SeededEntropy(1))

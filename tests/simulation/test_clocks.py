@@ -108,6 +108,54 @@ async def test_no_key_is_forgotten_early(tmp_path: Path, jump_ms: int, *, restar
         assert await submit(hall, await hall.sign_in("boss"), "key") == first
 
 
+@pytest.mark.requirement("R34")
+async def test_no_key_is_forgotten_by_restarts_with_a_wrong_clock(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with opened(tmp_path, clock) as hall:
+        first = await submit(hall, await make_board(hall), "key")
+    jump(clock, 5 * DAY_MS)
+    for number in range(4):
+        async with opened(tmp_path, clock) as hall:
+            await hall.run_job("action.sweep_replies")
+            boss = await hall.sign_in("boss")
+            await submit(hall, boss, f"other-{number}")
+            assert await submit(hall, boss, "key") == first
+            clock.advance(MINUTE_MS)
+
+
+@pytest.mark.requirement("R34")
+async def test_replies_are_swept_in_a_hall_that_is_restarted_often(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with opened(tmp_path, clock) as hall:
+        await submit(hall, await make_board(hall), "key")
+    for _ in range(6):
+        async with opened(tmp_path, clock) as hall:
+            clock.advance(12 * HOUR_MS)
+    async with opened(tmp_path, clock) as hall:
+        await hall.run_job("action.sweep_replies")
+        assert await hall.rows("SELECT key FROM action_reply WHERE key = 'key'") == []
+
+
+@pytest.mark.requirement("R5")
+async def test_no_session_revives_that_ended_before_the_clock_was_wrong(tmp_path: Path) -> None:
+    clock = ManualClock()
+    right_ms = clock.now_ms()
+    async with opened(tmp_path, clock) as hall:
+        await make_board(hall)
+        ada, bob = await hall.member("ada"), await hall.member("bob")
+        await hall.call("identity.close_session", as_=ada)
+    clock.set_wall(right_ms + DAY_MS)
+    async with opened(tmp_path, clock) as hall:
+        again = await hall.sign_in("bob")
+        await hall.call("identity.close_session", as_=again)
+    async with opened(tmp_path, clock) as hall:  # the last end is a day ahead now
+        clock.set_wall(right_ms)
+        for visitor in (ada, again):
+            with pytest.raises(ProblemError, match=r"session_ended|unauthenticated"):
+                await hall.call("identity.get_self", as_=visitor)
+        await hall.call("identity.get_self", as_=bob)
+
+
 @jumping
 @pytest.mark.requirement("R7")
 @pytest.mark.requirement("R8")

@@ -68,6 +68,8 @@ async def test_the_room_on_it_is_served(tmp_path: Path) -> None:
             reader = await hall.connect(ada)
             await reader.call("feeds.subscribe", feed="raffle/cake")
             assert (await hall.call("raffle.enter_raffle", cake, as_=ada)).members == 1
+            with pytest.raises(ProblemError, match="already_entered"):
+                await hall.call("raffle.enter_raffle", cake, as_=ada)
             event = await reader.next_event()
             assert (event.kind, event.data) == (
                 "raffle.raffle_entered",

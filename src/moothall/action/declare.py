@@ -18,6 +18,7 @@ from moothall.action.context import Context
 from moothall.action.decode import decode_request
 from moothall.action.limiter import PerActor, PerSource
 from moothall.action.model import Request, Result
+from moothall.core.codes import Code
 from moothall.core.errors import (
     FRAMEWORK_ERRORS,
     ActionError,
@@ -262,8 +263,11 @@ def _check_facts(name: str, access: object, effect: object, limit: object, raise
                 "your own in errors.py: class SoldOutError(ActionError), with a code"
             )
             raise DeclarationError(msg)
-        if not hasattr(error, "code"):
-            msg = f"{name}: {error.__name__} lacks a code (one of the twelve)"
+        if not isinstance(getattr(error, "code", None), Code):
+            msg = (
+                f"{name}: {error.__name__} lacks a code; write code = Code.NOT_FOUND, or another "
+                "of the twelve (from moothall.action import Code)"
+            )
             raise DeclarationError(msg)
         if error in FRAMEWORK_ERRORS:
             msg = f"{name}: any action may raise {error.__name__}; leave it out of raises"

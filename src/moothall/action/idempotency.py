@@ -4,8 +4,8 @@ The reply commits with the deed, so it is known exactly when the deed was done.
 Errors are not remembered: nothing was done, so the call may be tried again.
 
 Rows are kept by day. A call looks at today, at yesterday, and at tomorrow; what is older
-is swept. So a reply is remembered for 24 hours at least, and for 48 at most. The days are
-those of a clock of its own, which nobody can set (:class:`ReplyClock`).
+is swept. So a reply is remembered for 24 hours at least, and for 48 at most while the hall runs.
+The days are those of a clock of its own, which nobody can set (:class:`ReplyClock`).
 """
 
 from hashlib import blake2b
@@ -44,11 +44,12 @@ class Scope(NamedTuple):
 
 
 class ReplyClock:
-    """The time by which replies are kept: that of the wall at the start, steady from then on.
+    """The time by which replies are kept: steady time alone, added up over all runs of the hall.
 
-    Setting the clock on the wall so makes no key be forgotten early. Over a restart it tells
-    alone how long the hall was down, and it may be wrong: so the day is then that of the
-    newest reply or the one after it, whatever the wall says.
+    The clock on the wall may be wrong and set right, over a restart too, and then no key may be
+    forgotten early. So it is looked at once, when a hall is made. While the hall is down, this
+    clock stands still, and what the last run has not written down (:meth:`keep`) is lost to it:
+    replies are kept longer for that, never shorter.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -58,15 +59,25 @@ class ReplyClock:
         self._began_s = clock.monotonic()
 
     async def load(self, tx: Transaction) -> None:
-        """Begin at the newest reply, or a day later."""
-        row = await tx.fetch_one("SELECT max(day) FROM action_reply")
-        if row is not None and row[0] is not None:
-            day, time_of_day_ms = divmod(self._began_ms, DAY_MS)
-            day = min(max(day, row[0]), row[0] + 1)
-            self._began_ms = day * DAY_MS + time_of_day_ms
+        """Go on where the last run was; in a hall that is older than this, at its newest reply."""
+        row = await tx.fetch_one("SELECT now_ms FROM action_reply_clock WHERE id = 1")
+        if row is None:
+            newest = await tx.fetch_one("SELECT max(day) FROM action_reply")
+            if newest is not None and newest[0] is not None:
+                self._began_ms = newest[0] * DAY_MS
+            await tx.execute(
+                "INSERT INTO action_reply_clock (id, now_ms) VALUES (1, $1)", self._began_ms
+            )
+        else:
+            self._began_ms = row[0]
+        self._began_s = self._clock.monotonic()
+
+    async def keep(self, tx: Transaction) -> None:
+        """Write down how far it went."""
+        await tx.execute("UPDATE action_reply_clock SET now_ms = $1 WHERE id = 1", self.now_ms())
 
     def now_ms(self) -> int:
-        """Return milliseconds that never go back within one process, and seldom are UTC's."""
+        """Return milliseconds that never go back, and seldom are UTC's."""
         return self._began_ms + int((self._clock.monotonic() - self._began_s) * SECOND_MS)
 
 

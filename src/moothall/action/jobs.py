@@ -88,7 +88,17 @@ async def _sweep_replies(ctx: Context) -> None:
     await repeat(ctx, lambda step: sweep_replies(step.tx, ctx.use(ReplyClock).now_ms()))
 
 
-FRAMEWORK_JOBS = (Job("action", "action.sweep_replies", 30_000, _sweep_replies),)
+async def _keep_reply_clock(ctx: Context) -> None:
+    """Write down how far the clock of remembered replies went."""
+    await ctx.write(lambda step: ctx.use(ReplyClock).keep(step.tx), outcome=None)
+
+
+KEEP_REPLY_CLOCK = "action.keep_reply_clock"
+
+FRAMEWORK_JOBS = (
+    Job("action", "action.sweep_replies", 30_000, _sweep_replies),
+    Job("action", KEEP_REPLY_CLOCK, 600_000, _keep_reply_clock),
+)
 """What the framework itself keeps house of."""
 
 

@@ -24,7 +24,7 @@ from moothall.action.feed import FeedIndex
 from moothall.action.house import House
 from moothall.action.hub import FeedHub
 from moothall.action.idempotency import ReplyClock
-from moothall.action.jobs import FRAMEWORK_JOBS, JobRunner, SoleHolder
+from moothall.action.jobs import FRAMEWORK_JOBS, KEEP_REPLY_CLOCK, JobRunner, SoleHolder
 from moothall.action.migrations import migrate
 from moothall.action.outbox import Outbox
 from moothall.action.pipeline import Pipeline
@@ -97,18 +97,19 @@ class Hall:
         await self.jobs.stop()
         if (issuer := self.house.find_port(Issuer)) is not None:
             await issuer.close()
-        await self._leave_head()
+        await self._leave_word()
         await self.database.close()
         self.lock.close()
 
-    async def _leave_head(self) -> None:
-        """Sign how far the audit trail came, so that nobody cuts it off unseen meanwhile.
+    async def _leave_word(self) -> None:
+        """Write down how far the clock of replies went, and sign how far the audit trail came.
 
-        It can do no more than try: the disk may be why the hall closes.
+        So that nobody cuts it off unseen meanwhile. It can do no more than try: the disk may be
+        why the hall closes.
         """
         try:
             async with asyncio.timeout(LAST_HEAD_SECONDS_MAX):
-                for name in LAST_HEAD_JOBS:
+                for name in (KEEP_REPLY_CLOCK, *LAST_HEAD_JOBS):
                     await self.jobs.run(name)
         except Exception as error:  # noqa: BLE001 - the hall must close all the same
             _log.warning("the audit trail was left without a last head", error=str(error))

@@ -205,6 +205,8 @@ def _explained(told: str, error: Exception) -> DeclarationError:
         if not frame.filename.startswith("<") and not _is_of_house(Path(frame.filename))
     ]
     where = lines[-1] if lines else ""
+    if isinstance(error, SyntaxError):  # it has a place, and no frame
+        where = f"{error.filename}:{error.lineno}: "
     if isinstance(error, DeclarationError):
         return DeclarationError(f"{where}{error}")
     return DeclarationError(f"{where}{told}: {type(error).__name__}: {error}")

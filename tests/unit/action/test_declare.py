@@ -32,6 +32,12 @@ class CodelessError(ActionError):
     """Nobody gave it a code."""
 
 
+class WordError(ActionError):
+    """Its code is a word."""
+
+    code = "taken"  # type: ignore[assignment]  # the mistake
+
+
 class DoThing(Request):
     thing_id: Id = "1"
 
@@ -105,6 +111,7 @@ def test_a_bare_decorator_lacks_all_facts() -> None:
         ({"raises": (ValueError,)}, "no subclass of ActionError; declare your own in errors.py"),
         ({"raises": (ThingGoneError(),)}, "no subclass of ActionError"),
         ({"raises": (CodelessError,)}, "CodelessError lacks a code"),
+        ({"raises": (WordError,)}, "WordError lacks a code; write code = Code.NOT_FOUND"),
         ({"raises": (InvalidArgumentError,)}, "any action may raise InvalidArgumentError"),
         ({"access": PUBLIC}, "a PUBLIC action has no actor"),
         ({"command": "score"}, "a noun and a verb"),

@@ -217,7 +217,7 @@ async def test_remembered_replies_are_exported_without_the_reply_and_forgotten(
         assert [(row.kind, row.data) for row in rows] == [
             (
                 "remembered_reply",
-                {"day": today - 3 + number, "action": "shop_h.buy", "key": f"key {number}"},
+                {"day": today - 3 + number, "action": "shop_h.buy", "key": f"key-{number}"},
             )
             for number in range(3)
         ]

@@ -440,7 +440,7 @@ def test_a_retired_key_and_an_ended_session_end_remembered_tokens(door: Door) ->
     token, other = door.sign(), door.sign(session_id="s2")
     assert not door.refuses(token)
     assert not door.refuses(other)
-    door.sessions.add("s1", door.clock.now_ms(), "closed")
+    door.sessions.add("s1", "closed")
     assert door.refuses(token)
     assert not door.refuses(other)
     door.keys.retire("k1")

@@ -208,7 +208,7 @@ def test_a_piece_is_a_file_or_a_folder(tmp_path: Path) -> None:
     ("piece", "text", "told"),
     [
         ("actions", "1/0", "shop_k.actions cannot be imported: ZeroDivisionError"),
-        ("actions", "def", "SyntaxError"),
+        ("actions", "def", "actions.py:1: room shop_k: shop_k.actions cannot be imported: Syntax"),
         ("__init__", "import nowhere", "room shop_k: cannot be imported: ModuleNotFoundError"),
         ("__init__", "SERVICE = 7", "SERVICE must be a Service(...), not 7"),
         ("personal", "", "personal.py declares 'async def export_rows'"),

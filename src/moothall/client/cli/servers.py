@@ -94,7 +94,8 @@ def _add(
 ) -> None:
     state = state_of(click.get_current_context())
     if name in state.wallet.read().servers:
-        raise click.UsageError(f"there is a server called {name!r} already")
+        msg = f"there is a server called {name!r} already; change it: moothall server edit {name}"
+        raise click.UsageError(f"{msg} --fingerprint sha256:...")
     address = parse_address(url, insecure=insecure)
     server = tie(state, _meet(state, address, fingerprint), identity)
     state.wallet.add_server(name, server)

@@ -102,7 +102,8 @@ class Writer:
         self._is_paused = False
         self._refusal = ""
         """Why no write is accepted any more, if so."""
-        self._is_distrusted = False
+        self._distrusted_by: BaseException | None = None
+        """The sync that failed, if one did."""
         self._is_failing = False
         self._locked_until = 0.0
         self._commit_seconds = 0.0
@@ -111,6 +112,8 @@ class Writer:
         """How many of the next calls get a savepoint."""
         self._is_lost = False
         """Whether the batch's transaction was rolled back, by whomever."""
+        self._runs_again_whole = False
+        """Whether that was only to undo one call of it."""
         self._schema_version = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="moothall-commit")
         self._idle = asyncio.Event()
@@ -143,7 +146,7 @@ class Writer:
     def distrust(self, error: BaseException) -> None:
         """Stop for good: a sync has failed, so nothing more can be promised."""
         self._refusal = "the disk failed to sync"
-        self._is_distrusted = True
+        self._distrusted_by = error
         self._on_sync_failure(error)
         self._fail(self._take_all(), error)
 
@@ -263,18 +266,16 @@ class Writer:
                 self._roll_back()
         elif self._has_changed(changes):
             self._savepoints_left = SAVEPOINT_CALLS
+            self._runs_again_whole = True
             self._roll_back()
+            self._schema_version = self._connection.pragma("schema_version")
 
     def _has_changed(self, changes: int) -> bool:
         """Tell whether any row was changed since there were ``changes``, or a table made."""
         if self._connection.total_changes() != changes:
             return True
         # Which is not counted. Tables made by a call before this one lead to a second run, once.
-        known, self._schema_version = (
-            self._schema_version,
-            self._connection.pragma("schema_version"),
-        )
-        return self._schema_version != known
+        return bool(self._connection.pragma("schema_version") != self._schema_version)
 
     def _commit(self) -> apsw.Error | None:
         """Make the batch durable; return what went wrong instead of raising it."""
@@ -328,10 +329,10 @@ class Writer:
             calls: The calls that ran.
             error: Why the COMMIT failed; None if the transaction has ended already.
         """
-        will_be_undone_alone = self._savepoints_left == SAVEPOINT_CALLS
+        runs_again_whole, self._runs_again_whole = self._runs_again_whole, False
         self._roll_back()
-        if len(calls) > 1 and not self._is_distrusted:
-            if will_be_undone_alone:
+        if len(calls) > 1 and self._distrusted_by is None:
+            if runs_again_whole:
                 self._queue.extendleft(reversed(calls))
             else:
                 self._alone.extend(calls)
@@ -339,6 +340,8 @@ class Writer:
         for call in calls:
             if error is not None:
                 call.error = translate_write(error)
+            elif call.error is None and self._distrusted_by is not None:
+                call.error = translate_write(self._distrusted_by)  # it was fine, and is lost
             self._tell(call.error)
             call.settle()
 

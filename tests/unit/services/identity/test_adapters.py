@@ -12,6 +12,7 @@ from argon2.low_level import Type
 
 from moothall.action import Resources
 from moothall.core.errors import OverloadedError
+from moothall.core.units import HOUR_MS
 from moothall.services.identity.adapters.hashing import HASHES_WAITING_MAX, NOBODY, Argon2Pool
 from moothall.services.identity.adapters.keys import SealedKeyRing
 from moothall.services.identity.adapters.sessions import EndedSessions, RefreshSeal
@@ -162,8 +163,19 @@ def test_ended_sessions_are_swept_once_their_tokens_are_dead() -> None:
     clock = ManualClock()
     ended = EndedSessions(clock)
     for number in range(9_999):
-        ended.add(f"old{number}", clock.now_ms(), "closed")
-    clock.advance(2 * 3_600_000)
-    ended.add("new", clock.now_ms(), "closed")
+        ended.add(f"old{number}", "closed")
+    clock.advance(2 * HOUR_MS)
+    ended.add("new", "closed")
     assert ended.has_ended("new")
     assert not ended.has_ended("old0")
+
+
+@pytest.mark.requirement("R5")
+def test_a_clock_that_is_set_sweeps_no_ended_session() -> None:
+    clock = ManualClock()
+    ended = EndedSessions(clock)
+    for number in range(9_999):
+        ended.add(f"old{number}", "closed")
+    clock.set_wall(clock.now_ms() + 2 * HOUR_MS)
+    ended.add("new", "closed")
+    assert ended.has_ended("old0")

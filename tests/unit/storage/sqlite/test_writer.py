@@ -183,12 +183,14 @@ async def test_who_makes_a_table_and_fails_leaves_none(tmp_path: Path) -> None:
         await tx.execute("CREATE TABLE never (id INTEGER)")
         raise RefusedError
 
+    tables = "SELECT name FROM sqlite_schema WHERE name = 'never'"
     async with opened(tmp_path, PATIENT) as database:
-        outcomes = await write_all(database, inserting(1), make_table, inserting(3))
-        assert [type(outcome) for outcome in outcomes] == [int, RefusedError, int]
-        assert await ids(database) == [1, 3]
-        tables = "SELECT name FROM sqlite_schema WHERE name = 'never'"
-        assert await database.read(lambda tx: tx.fetch_all(tables)) == []
+        for first in (1, 3):  # and not the second time either, when savepoints are over
+            outcomes = await write_all(database, inserting(first), make_table, inserting(first + 1))
+            assert [type(outcome) for outcome in outcomes] == [int, RefusedError, int]
+            assert await database.read(lambda tx: tx.fetch_all(tables)) == []
+            await write_all(database, *[never_changing] * SAVEPOINT_CALLS)
+        assert await ids(database) == [1, 2, 3, 4]
 
 
 async def test_one_after_the_other_sees_what_came_before(tmp_path: Path) -> None:
@@ -557,6 +559,22 @@ async def test_another_programs_lock_is_not_waited_for_for_ever(tmp_path: Path) 
         other.close()
         assert await write_all(database, inserting(3), inserting(4)) == [3, 4]
         assert await ids(database) == [3, 4]
+
+
+async def test_a_sync_that_fails_in_a_statement_acknowledges_nobody(tmp_path: Path) -> None:
+    """SQLite syncs the head of a log that begins anew when it runs out of memory for pages."""
+    disk = SimulatedDisk()
+    told: list[BaseException] = []
+    async with opened(tmp_path, PATIENT, disk, on_sync_failure=told.append) as database:
+        connection = connection_of(database)
+        connection.execute("PRAGMA cache_size = 10")
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+        disk.breaks = {"-wal"}
+        outcomes = await write_all(database, inserting(1), inserting(2, "x" * 1_000_000))
+        assert [type(outcome) for outcome in outcomes] == [StorageUnavailableError] * 2
+        assert len(told) == 1
+        disk.breaks = set()
+        assert await ids(database) == []
 
 
 # --- The end --------------------------------------------------------------------------------------

@@ -160,7 +160,7 @@ async def _end_session(ctx: Context, event: IssuerEvent, session: _Session) -> N
         now_ms = step.now_ms
         await following.insert_ended(step.tx, session.session_id, now_ms)
         ended = step.use(FollowedSessions)
-        step.tx.on_commit(lambda: ended.add(session.session_id, now_ms, session.reason))
+        step.tx.on_commit(lambda: ended.add(session.session_id, session.reason))
 
     await ctx.write(end, outcome=None)
 

@@ -127,8 +127,8 @@ async def end_server(ctx: Context, audience: str, server_id: str, reason: str) -
     """
     if not await servers.update_ended(ctx.tx, server_id, ctx.now_ms):
         return
-    ended, now_ms = ctx.use(EndedSessions), ctx.now_ms
-    ctx.tx.on_commit(lambda: ended.add(server_id, now_ms, reason))
+    ended = ctx.use(EndedSessions)
+    ctx.tx.on_commit(lambda: ended.add(server_id, reason))
     ctx.emit(STREAM, ServerEnded(audience=audience, server_id=server_id))
 
 

@@ -221,8 +221,8 @@ async def end_session(ctx: Context, member_id: str, session_id: str, reason: str
     """
     if not await sessions.update_ended(ctx.tx, session_id, ctx.now_ms):
         return False  # two calls ended it in the same moment
-    ended, now_ms = ctx.use(EndedSessions), ctx.now_ms
-    ctx.tx.on_commit(lambda: ended.add(session_id, now_ms, reason))
+    ended = ctx.use(EndedSessions)
+    ctx.tx.on_commit(lambda: ended.add(session_id, reason))
     tell_servers(ctx, SessionEnded(member_id=member_id, session_id=session_id, reason=reason))
     return True
 

@@ -14,15 +14,16 @@ from joserfc.jwk import OKPKey
 
 from moothall.action.token import LIFE_SECONDS, SKEW_SECONDS
 from moothall.core.errors import ConfigurationError, UnauthenticatedError
-from moothall.core.units import HOUR_MS, SECOND_MS
+from moothall.core.units import DAY_MS, SECOND_MS
 from moothall.ports.clock import Clock
 from moothall.ports.database import Transaction
-from moothall.services.identity.adapters.sessions import EndedSessions
+from moothall.services.identity.adapters import sessions
 from moothall.services.identity.rules.names import find_key
 from moothall.services.identity.store import following, members
 
-ENDED_KEPT_MS = (LIFE_SECONDS + SKEW_SECONDS) * SECOND_MS + HOUR_MS
-"""How long a session that ended is known: an hour longer than its tokens can live."""
+ENDED_KEPT_MS = 7 * DAY_MS
+"""How long the row of a session that ended is kept. Its tokens live for minutes, but the clock may
+be days ahead now and be set right later."""
 
 JWKS_SIZE_BYTES_MAX = 65_536
 KEYS_MAX = 64
@@ -175,17 +176,13 @@ class FollowedKeys:
 # --- sessions -------------------------------------------------------------------------------------
 
 
-class FollowedSessions(EndedSessions):
+class FollowedSessions(sessions.EndedSessions):
     """Sessions that the issuer ended. Implements SessionEnds."""
-
-    def __init__(self, clock: Clock) -> None:
-        """Begin with none."""
-        super().__init__(clock)
-        self._now_ms = clock.now_ms
 
     async def load(self, tx: Transaction) -> None:
         """Read those whose tokens may still live, so that a restart forgives nothing."""
-        self._ended = dict(await following.list_ended(tx, self._now_ms() - ENDED_KEPT_MS))
+        since_ms = self._clock.now_ms() - sessions.ENDED_KEPT_MS
+        self._remember(await following.list_ended(tx, since_ms, sessions.ENDED_LEAST))
 
 
 # --- the issuer -----------------------------------------------------------------------------------

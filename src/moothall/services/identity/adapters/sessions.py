@@ -1,7 +1,7 @@
 """Which sessions have ended, and the refresh tokens of those that have not."""
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from moothall.action.token import LIFE_SECONDS
 from moothall.core.units import HOUR_MS, SECOND_MS
@@ -11,8 +11,12 @@ from moothall.services.identity.adapters.keys import encode_base64url
 from moothall.services.identity.rules.sessions import RefreshToken
 from moothall.services.identity.store import servers, sessions
 
-_ENDED_KEPT_MS = LIFE_SECONDS * SECOND_MS + HOUR_MS
-"""An hour longer than tokens live, because the clock may be set in between."""
+ENDED_KEPT_MS = LIFE_SECONDS * SECOND_MS + HOUR_MS
+"""An hour longer than tokens live."""
+
+ENDED_LEAST = 5_000
+"""So many that ended last are read at a start, whatever the time is: the clock may be far ahead
+now and be set right later, when their tokens live."""
 
 _ENDED_SWEPT_AT = 10_000
 
@@ -23,7 +27,8 @@ class EndedSessions:
     def __init__(self, clock: Clock) -> None:
         """Begin with none."""
         self._clock = clock
-        self._ended: dict[str, int] = {}
+        self._ended: dict[str, float] = {}
+        """Since when they are known here, on the steady clock."""
         self._listeners: list[Callable[[str, str], None]] = []
 
     def listen(self, on_ended: Callable[[str, str], None]) -> None:
@@ -31,29 +36,28 @@ class EndedSessions:
         self._listeners.append(on_ended)
 
     async def load(self, tx: Transaction) -> None:
-        """Read those whose tokens may still live, so that a restart forgives nothing.
-
-        Should the clock be far ahead now and be set right later, their tokens live then: so
-        those that ended last are read whatever the time is.
-        """
-        now_ms = self._clock.now_ms()
-        last_ms = await sessions.find_last_end(tx)
-        since_ms = min(now_ms, now_ms if last_ms is None else last_ms) - _ENDED_KEPT_MS
-        self._ended = dict(await sessions.list_ended(tx, since_ms))
-        self._ended |= dict(await servers.list_ended(tx, since_ms))
+        """Read those whose tokens may still live, so that a restart forgives nothing."""
+        since_ms = self._clock.now_ms() - ENDED_KEPT_MS
+        self._remember(await sessions.list_ended(tx, since_ms, ENDED_LEAST))
+        self._remember(await servers.list_ended(tx, since_ms, ENDED_LEAST))
 
     def has_ended(self, session_id: str) -> bool:
         """Tell whether the session ended."""
         return session_id in self._ended
 
-    def add(self, session_id: str, ended_at_ms: int, reason: str) -> None:
+    def add(self, session_id: str, reason: str) -> None:
         """Refuse the session's tokens from now on, and tell who listens."""
-        self._ended[session_id] = ended_at_ms
+        now = self._clock.monotonic()
+        self._ended[session_id] = now
         for on_ended in self._listeners:
             on_ended(session_id, reason)
         if len(self._ended) % _ENDED_SWEPT_AT == 0:
-            since = self._clock.now_ms() - _ENDED_KEPT_MS
-            self._ended = {key: ended for key, ended in self._ended.items() if ended > since}
+            since = now - ENDED_KEPT_MS / SECOND_MS
+            self._ended = {key: known for key, known in self._ended.items() if known > since}
+
+    def _remember(self, session_ids: Iterable[str]) -> None:
+        """Take those in that ended before this process began."""
+        self._ended |= dict.fromkeys(session_ids, self._clock.monotonic())
 
 
 class RefreshSeal:

@@ -150,18 +150,15 @@ async def update_ended(tx: Transaction, session_id: str, now_ms: int) -> bool:
     return True
 
 
-async def find_last_end(tx: Transaction) -> int | None:
-    """Return when the session ended that ended last, by the clock of then."""
-    row = await tx.fetch_one(
-        "SELECT max(ended_at_ms) FROM identity_session WHERE ended_at_ms IS NOT NULL"
-    )
-    return None if row is None else row[0]
-
-
-async def list_ended(tx: Transaction, since_ms: int) -> list[tuple[str, int]]:
-    """Return id and end of the sessions that ended after ``since_ms``."""
-    sql = "SELECT session_id, ended_at_ms FROM identity_session WHERE ended_at_ms > $1"
-    return [(session_id, ended) for session_id, ended in await tx.fetch_all(sql, since_ms)]
+async def list_ended(tx: Transaction, since_ms: int, least: int) -> set[str]:
+    """Return ids of sessions that ended after ``since_ms``, and of ``least`` that ended last."""
+    sql = """
+    SELECT session_id FROM identity_session WHERE ended_at_ms > $1
+    UNION SELECT session_id FROM (
+      SELECT session_id FROM identity_session WHERE ended_at_ms IS NOT NULL
+      ORDER BY ended_at_ms DESC LIMIT $2) AS last_ended
+    """
+    return {session_id for (session_id,) in await tx.fetch_all(sql, since_ms, least)}
 
 
 async def delete_dead(tx: Transaction, before_ms: int, limit: int) -> int:
