@@ -124,6 +124,8 @@ for _command in COMMANDS:
 
 def _run(work: Callable[[], int]) -> int:
     """Carry out a command, and tell what stops it."""
+    import apsw  # noqa: PLC0415 - heavy
+
     from moothall.app.log import configure_log  # noqa: PLC0415
     from moothall.app.manifest import BackupDamagedError  # noqa: PLC0415 - heavy
 
@@ -140,6 +142,13 @@ def _run(work: Callable[[], int]) -> int:
     except (ConfigurationError, DeclarationError) as error:
         say(f"moothall: {error}")
         return EXIT_CONFIGURATION
+    except apsw.Error as error:
+        say(f"moothall: a database cannot be read: {error}; see which: moothall doctor --thorough")
+        return EXIT_DISK
+    except OSError as error:
+        place, reason = error.filename or "a file", error.strerror or error
+        say(f"moothall: {place}: {reason}; run this as the hall's user, or look at that disk")
+        return EXIT_DISK
 
 
 def _read_settings(data: str | None, config: str | None) -> "Settings":

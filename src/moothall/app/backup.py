@@ -33,9 +33,9 @@ from moothall.app.manifest import (
     digest_file,
     verify_backup,
 )
-from moothall.app.snapshot import Snapshot, open_copy, open_snapshot
+from moothall.app.snapshot import Snapshot, check_is_there, open_copy, open_snapshot
 from moothall.core.disk import describe_failure
-from moothall.core.errors import ConfigurationError, StorageUnavailableError
+from moothall.core.errors import ConfigurationError, MoothallError, StorageUnavailableError
 from moothall.ports.database import Transaction
 from moothall.services.access.model import Seal
 from moothall.services.access.rules.heads import read_head
@@ -90,11 +90,32 @@ def take_backup(
         StorageUnavailableError: The disk of the backup cannot be written.
         BackupDamagedError: What was written is not what was read.
     """
-    _check_places(data, destination, keys)
+    destination = destination.absolute()
+    has_new_keys = _check_places(data, destination, keys)
     database = data / DATABASE_FILE
+    try:
+        manifest, held_ms, grew = _copy_hall(database, heads, destination, advance)
+    except apsw.Error as error:
+        msg = (
+            f"{database}: cannot be read: {error}; see what is damaged: "
+            "moothall doctor --thorough; restore the last backup if it is"
+        )
+        raise ConfigurationError(msg) from None
+    if keys is not None and has_new_keys:
+        _copy_keys(data, keys)
+    size_bytes = sum(entry.size_bytes for entry in manifest.files)
+    return Taken(manifest, size_bytes, held_ms, grew, has_new_keys)
+
+
+def _copy_hall(
+    database: Path, heads: Path, destination: Path, advance: Advance
+) -> tuple[Manifest, int, int]:
+    """Make the folder; return its manifest, how long the log was held, and by how much it grew."""
+    # Before the snapshot: what was acknowledged until then is in the copy.
+    created_at_ms = time.time_ns() // 1_000_000
     with open_snapshot(database) as snapshot:
         _check_room(database, destination)
-        began, created_at_ms = time.monotonic(), time.time_ns() // 1_000_000
+        began = time.monotonic()
         log_bytes = _log_bytes(database)
         with new_folder(destination) as draft:
             _, head_count = _read_audit(snapshot)
@@ -106,9 +127,7 @@ def take_backup(
             snapshot.connection.close()
             manifest = _write_manifest(draft, created_at_ms, advance)
             verify_backup(draft, DATABASE_FILE, advance)
-    has_new_keys = keys is not None and _copy_keys(data, keys)
-    size_bytes = sum(entry.size_bytes for entry in manifest.files)
-    return Taken(manifest, size_bytes, held_ms, grew, has_new_keys)
+    return manifest, held_ms, grew
 
 
 @contextlib.contextmanager
@@ -119,12 +138,14 @@ def new_folder(destination: Path) -> Iterator[Path]:
     fails; after a kill it may be removed by hand.
 
     Raises:
-        ConfigurationError: ``destination`` is there and not empty, or cannot be made.
+        ConfigurationError: ``destination`` is there and not empty, or cannot be made; or the
+            body could not read a file.
         StorageUnavailableError: The disk cannot be written.
     """
-    draft = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}.unfinished")
+    destination = destination.absolute()
     try:
         check_is_new(destination)
+        draft = destination.with_name(f".{destination.name}.{secrets.token_hex(4)}.unfinished")
         draft.mkdir(mode=0o700)
     except OSError as error:
         msg = f"{destination}: cannot be made: {describe_failure(error, destination)}"
@@ -137,10 +158,19 @@ def new_folder(destination: Path) -> Iterator[Path]:
         draft.rename(destination)
         sync_folder(destination.parent)
     except OSError as error:
-        msg = f"{destination}: cannot be written: {describe_failure(error, destination)}"
-        raise StorageUnavailableError(msg) from None
+        raise _explain(error, draft, destination) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _explain(error: OSError, draft: Path, destination: Path) -> MoothallError:
+    """Return what to raise, naming the file with which it went wrong."""
+    named = draft if error.filename is None else Path(os.fsdecode(error.filename))
+    if named.is_relative_to(draft) or named == destination.parent:
+        msg = f"{destination}: cannot be written: {describe_failure(error, destination)}"
+        return StorageUnavailableError(msg)
+    msg = f"{named}: cannot be read: {error.strerror}; let this user read it"
+    return ConfigurationError(msg)
 
 
 def copy_pages(source: Snapshot, path: Path, advance: Advance) -> None:
@@ -197,22 +227,29 @@ def check_apart(folder: Path, other: Path, remedy: str) -> None:
         raise ConfigurationError(msg)
 
 
-def _check_places(data: Path, destination: Path, keys: Path | None) -> None:
-    """Refuse places that would undo what they are for."""
+def _check_places(data: Path, destination: Path, keys: Path | None) -> bool:
+    """Refuse places that would undo what they are for; tell whether keys are to be written."""
+    check_is_there(data / DATABASE_FILE)
     check_apart(destination, data, "name a folder outside of the hall's own")
-    if keys is not None:
-        check_apart(keys, data, "name a folder outside of the hall's own")
-        apart = "keys and rows must not lie together: whoever has both can sign as every member"
-        check_apart(keys, destination, apart)
-        check_apart(destination, keys, apart)
+    check_is_new(destination)
+    if keys is None:
+        return False
+    check_apart(keys, data, "name a folder outside of the hall's own")
+    apart = "keys and rows must not lie together: whoever has both can sign as every member"
+    check_apart(keys, destination, apart)
+    check_apart(destination, keys, apart)
+    return _needs_keys(data, keys.absolute())
 
 
 def check_is_new(folder: Path) -> None:
-    """Refuse a folder in which there is anything.
+    """Refuse a folder in which there is anything, or in whose place no other one can be put.
 
     Raises:
-        ConfigurationError: There is.
+        ConfigurationError: It is not new; says what helps.
     """
+    if os.path.ismount(folder):
+        msg = f"{folder} is a mount point, which nothing can replace; name a new folder inside it"
+        raise ConfigurationError(msg)
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         msg = f"{folder}: something else is in its place; name a folder that does not exist yet"
         raise ConfigurationError(msg)
@@ -316,26 +353,37 @@ def _read_name(heads: Path) -> str:
     return name
 
 
-def _copy_keys(data: Path, keys: Path) -> bool:
-    """Copy sealing key and self-made certificate; False if they are there already.
+def _needs_keys(data: Path, keys: Path) -> bool:
+    """Tell whether the keys must still be copied; False if they are there already.
 
     Raises:
-        ConfigurationError: Another key is there, or there is none to copy.
+        ConfigurationError: Something else is there, or there is no key to copy.
     """
     try:
         key = (data / KEY_FILE).read_bytes()
         if (keys / KEY_FILE).exists() and (keys / KEY_FILE).read_bytes() == key:
             return False
     except OSError as error:
-        msg = f"{error.filename}: the sealing key cannot be read: {error.strerror}"
+        msg = (
+            f"{error.filename}: the sealing key cannot be read: {error.strerror}; put it in place, "
+            "or let this user read it"
+        )
         raise ConfigurationError(msg) from None
+    check_is_new(keys)
+    if not keys.parent.is_dir():
+        msg = f"{keys}: there is no folder {keys.parent}; make it, or name another one"
+        raise ConfigurationError(msg)
+    return True
+
+
+def _copy_keys(data: Path, keys: Path) -> None:
+    """Copy sealing key and self-made certificate into a new folder."""
     with new_folder(keys) as draft:
         copy_private(data / KEY_FILE, draft / KEY_FILE)
         if (data / TLS_FOLDER).is_dir():
             (draft / TLS_FOLDER).mkdir(mode=0o700)
             for path in sorted((data / TLS_FOLDER).iterdir()):
                 copy_private(path, draft / TLS_FOLDER / path.name)
-    return True
 
 
 def copy_private(source: Path, path: Path, advance: Advance = lambda _bytes: None) -> None:

@@ -33,7 +33,7 @@ from moothall.app.compose import (
     make_resources,
 )
 from moothall.app.config import Settings, check_resource_server, read_hall_tables
-from moothall.app.keyfile import LENGTH_BYTES, load_sealing_key
+from moothall.app.keyfile import LENGTH_BYTES, read_sealing_key
 from moothall.app.manifest import find_faults
 from moothall.app.snapshot import check_is_there, open_snapshot
 from moothall.app.world import SystemClock, SystemEntropy
@@ -178,8 +178,7 @@ def _look_at_schema(folder: Path, catalog: Catalog) -> tuple[list[Finding], set[
 def _find_key(folder: Path) -> tuple[bytes, bool]:
     """Return the sealing key and True; or zeros, which seal nothing, and False."""
     try:
-        database = folder / DATABASE_FILE
-        return load_sealing_key(folder / KEY_FILE, SystemEntropy(), database=database), True
+        return read_sealing_key(folder / KEY_FILE, database=folder / DATABASE_FILE), True
     except ConfigurationError:
         return bytes(LENGTH_BYTES), False
 

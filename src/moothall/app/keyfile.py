@@ -28,17 +28,39 @@ def load_sealing_key(path: Path, entropy: Entropy, *, database: Path) -> bytes:
         ConfigurationError: The file is damaged or lost, or others may read it; or a new one
             cannot be written.
     """
+    key = _find(path)
+    if key is None and not _has_content(database):
+        return _make(path, entropy)
+    return read_sealing_key(path, database=database)
+
+
+def read_sealing_key(path: Path, *, database: Path) -> bytes:
+    """Return the key, and never make one: for whoever looks at a hall, or copies it.
+
+    Args:
+        path: The file of the key.
+        database: The file whose rows the key seals, as the message names it.
+
+    Raises:
+        ConfigurationError: The file is damaged or lost, or others may read it.
+    """
+    key = _find(path)
+    if key is None:
+        msg = (
+            f"{path}: the sealing key of {database.name} is missing; "
+            "restore it from your backup of the keys"
+        )
+        raise ConfigurationError(msg)
+    return key
+
+
+def _find(path: Path) -> bytes | None:
+    """Return the key in a file; None if there is no file."""
     try:
         text = path.read_text("ascii").strip()
         mode = path.stat().st_mode
     except FileNotFoundError:
-        if _has_content(database):
-            msg = (
-                f"{path}: the sealing key of {database.name} is missing; "
-                "restore it from your backup of the keys"
-            )
-            raise ConfigurationError(msg) from None
-        return _make(path, entropy)
+        return None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         msg = (

@@ -18,9 +18,8 @@ from moothall.action.checks import Finding, Level
 from moothall.app.backup import TLS_FOLDER
 from moothall.app.compose import DATABASE_FILE, KEY_FILE
 from moothall.app.config import Settings
-from moothall.app.keyfile import load_sealing_key
+from moothall.app.keyfile import read_sealing_key
 from moothall.app.snapshot import Snapshot
-from moothall.app.world import SystemEntropy
 from moothall.core.errors import ConfigurationError
 from moothall.core.units import MEBIBYTE, MINUTE_MS
 from moothall.transports.tls import CERTIFICATE_NAME, KEY_NAME, CertificateFiles, ServerTls
@@ -70,7 +69,7 @@ def check_modes(folder: Path) -> list[Finding]:
 def check_key(folder: Path) -> list[Finding]:
     """The sealing key is there and can be read."""
     try:
-        load_sealing_key(folder / KEY_FILE, SystemEntropy(), database=folder / DATABASE_FILE)
+        read_sealing_key(folder / KEY_FILE, database=folder / DATABASE_FILE)
     except ConfigurationError as error:
         return [Finding(str(error), "put it back from its own backup, with mode 0600")]
     return []

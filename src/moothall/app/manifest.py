@@ -13,6 +13,7 @@ import apsw
 import msgspec
 from msgspec import Meta
 
+from moothall.app.heads import HEADS_FILE
 from moothall.app.snapshot import Snapshot, open_copy
 from moothall.core.errors import ConfigurationError, MoothallError
 from moothall.core.units import MEBIBYTE
@@ -36,7 +37,7 @@ class BackupDamagedError(MoothallError):
 class FileEntry(msgspec.Struct, frozen=True):
     """A file of the backup. ``name`` is no path: nothing outside of the folder is ever read."""
 
-    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}\Z")]
     size_bytes: int
     sha256: str
 
@@ -127,11 +128,16 @@ def verify_backup(folder: Path, database: str, advance: Advance) -> Manifest:
         BackupDamagedError: Something differs; the message names the file.
     """
     manifest = read_manifest(folder)
+    # Exactly these: a restore copies what is named here, and must bring in nothing else.
+    names = sorted(entry.name for entry in manifest.files)
+    if names != sorted((database, HEADS_FILE)):
+        msg = (
+            f"{folder / MANIFEST_FILE}: it names the files {', '.join(names)}; a backup holds "
+            f"{database} and {HEADS_FILE}"
+        )
+        raise BackupDamagedError(msg)
     for entry in manifest.files:
         _verify_file(folder / entry.name, entry, advance)
-    if all(entry.name != database for entry in manifest.files):
-        msg = f"{folder / MANIFEST_FILE}: it names no {database}"
-        raise BackupDamagedError(msg)
     try:
         with open_copy(folder / database) as copy:
             _verify_rows(folder / database, copy, manifest)

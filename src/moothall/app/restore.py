@@ -6,6 +6,8 @@ place and renamed, so that no hall ever starts from half of one.
 
 import asyncio
 import os
+import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import apsw
@@ -22,7 +24,6 @@ from moothall.action.migrations import (
     read_migrations,
 )
 from moothall.action.restore import AfterRestore, Restored, renew_epoch
-from moothall.action.service import RoomSettings
 from moothall.app.backup import TLS_FOLDER, check_is_new, copy_private, new_folder
 from moothall.app.compose import (
     DATABASE_FILE,
@@ -36,7 +37,7 @@ from moothall.app.compose import (
 )
 from moothall.app.config import Settings, read_hall_tables
 from moothall.app.heads import HEADS_FILE
-from moothall.app.keyfile import load_sealing_key, sync_folder
+from moothall.app.keyfile import read_sealing_key, sync_folder
 from moothall.app.manifest import (
     Advance,
     BackupDamagedError,
@@ -46,6 +47,7 @@ from moothall.app.manifest import (
 )
 from moothall.app.snapshot import open_copy
 from moothall.app.world import SystemClock, SystemEntropy
+from moothall.core.disk import describe_failure
 from moothall.core.errors import ConfigurationError
 from moothall.ports.audit import AuditRow
 
@@ -87,26 +89,31 @@ def restore_backup(
     """
     catalog = find_catalog(settings)
     tables = read_hall_tables(settings.tables, catalog.settings)
-    folder, heads = settings.data_path, find_heads(settings.data_path, tables)
-    _check_place(folder, heads)
+    folder = settings.data_path.absolute()
+    _check_place(folder)
+    # Resolved: a path with ".." or a link in it may lie elsewhere than its words say.
+    folder, heads = folder.resolve(), find_heads(folder, tables).resolve()
+    _check_heads(folder, heads)
     manifest = verify_backup(backup, DATABASE_FILE, advance)
     left_out = _check_schema(manifest, catalog)
-    _check_key(settings, catalog, tables, backup / DATABASE_FILE, keys)
+    _check_key(settings, catalog, backup / DATABASE_FILE, keys)
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with new_folder(folder) as draft:
-        _copy(backup, manifest, draft, advance)
-        copy_private(keys / KEY_FILE, draft / KEY_FILE)
-        if (keys / TLS_FOLDER).is_dir():
-            (draft / TLS_FOLDER).mkdir(mode=0o700)
-            for path in sorted((keys / TLS_FOLDER).iterdir()):
-                copy_private(path, draft / TLS_FOLDER / path.name)
-        epoch = asyncio.run(_settle(settings, draft, manifest, keeps_sessions=keeps_sessions))
-        (draft / LOCK_FILE).unlink(missing_ok=True)
-        _place_heads(draft, folder, heads)
+    with ExitStack() as undo:
+        with new_folder(folder) as draft:
+            _copy(backup, manifest, draft, advance)
+            copy_private(keys / KEY_FILE, draft / KEY_FILE)
+            if (keys / TLS_FOLDER).is_dir():
+                (draft / TLS_FOLDER).mkdir(mode=0o700)
+                for path in sorted((keys / TLS_FOLDER).iterdir()):
+                    copy_private(path, draft / TLS_FOLDER / path.name)
+            epoch = asyncio.run(_settle(settings, draft, manifest, keeps_sessions=keeps_sessions))
+            (draft / LOCK_FILE).unlink(missing_ok=True)
+            _place_heads(draft, folder, heads, undo)
+        undo.pop_all()
     return Restoration(manifest, epoch, left_out)
 
 
-def _check_place(folder: Path, heads: Path) -> None:
+def _check_place(folder: Path) -> None:
     """Refuse to write over anything.
 
     Raises:
@@ -119,11 +126,24 @@ def _check_place(folder: Path, heads: Path) -> None:
         )
         raise ConfigurationError(msg)
     check_is_new(folder)
-    if not heads.is_relative_to(folder) and heads.exists():
+
+
+def _check_heads(folder: Path, heads: Path) -> None:
+    """Refuse a file of heads that is there, or cannot be made; both paths are resolved.
+
+    Raises:
+        ConfigurationError: Says what helps.
+    """
+    if heads.exists():
         msg = (
             f"audit.heads: {heads} holds heads already; move it aside and keep it: it tells what "
             "there was after the backup"
         )
+        raise ConfigurationError(msg)
+    if heads.is_relative_to(folder) or folder.is_relative_to(heads.parent):
+        return  # the restore itself makes that folder
+    if not heads.parent.is_dir():
+        msg = f"audit.heads: there is no folder {heads.parent}; make it, or name another one"
         raise ConfigurationError(msg)
 
 
@@ -153,7 +173,6 @@ def _check_schema(manifest: Manifest, catalog: Catalog) -> list[str]:
 def _check_key(
     settings: Settings,
     catalog: Catalog,
-    tables: dict[type, RoomSettings],
     database: Path,
     keys: Path,
 ) -> None:
@@ -163,11 +182,11 @@ def _check_key(
         ConfigurationError: It is missing, or another one.
     """
     clock, entropy = SystemClock(), SystemEntropy()
-    key = load_sealing_key(keys / KEY_FILE, entropy, database=database)
+    key = read_sealing_key(keys / KEY_FILE, database=database)
     # No head is read or written here; the folder of the hall is not there yet.
-    resources = make_resources(
-        msgspec.structs.replace(settings, data=str(keys)), catalog, tables, key, clock, entropy
-    )
+    here = _with_data(settings, keys)
+    tables = read_hall_tables(here.tables, catalog.settings)
+    resources = make_resources(here, catalog, tables, key, clock, entropy)
     with open_copy(database) as copy:
         for check in (each for room in catalog.rooms.values() for each in room.checks):
             if not check.proves_key:
@@ -191,14 +210,18 @@ def _copy(backup: Path, manifest: Manifest, draft: Path, advance: Advance) -> No
             raise BackupDamagedError(msg)
 
 
+def _with_data(settings: Settings, folder: Path) -> Settings:
+    """Return settings for another data folder, with the file of heads at its usual place in it."""
+    audit = {**settings.tables.get("audit", {}), "heads": HEADS_FILE}
+    tables = {**settings.tables, "audit": audit}
+    return msgspec.structs.replace(settings, data=str(folder), tables=tables)
+
+
 async def _settle(
     settings: Settings, draft: Path, manifest: Manifest, *, keeps_sessions: bool
 ) -> str:
     """Open the hall without doors, let nothing come back that must not, and return its epoch."""
-    audit = {**settings.tables.get("audit", {}), "heads": HEADS_FILE}
-    tables = {**settings.tables, "audit": audit}
-    here = msgspec.structs.replace(settings, data=str(draft), tables=tables)
-    hall = await open_hall(here, on_sync_failure=lambda _error: None)
+    hall = await open_hall(_with_data(settings, draft), on_sync_failure=lambda _error: None)
     try:
         epoch = hall.house.entropy.random_bytes(4).hex()
         before = await hall.database.write(lambda tx: renew_epoch(tx, epoch))
@@ -234,7 +257,11 @@ async def _tell(hall: Hall, manifest: Manifest) -> None:
 
 
 async def _run_all(hall: Hall, restored: Restored) -> None:
-    """Let each room do its part, as a job of its own."""
+    """Let each room do its part, as a job of its own.
+
+    Raises:
+        ConfigurationError: A room failed; its name is told.
+    """
 
     def as_job(room: Room, work: AfterRestore) -> Job:
         async def handler(ctx: Context) -> None:
@@ -246,18 +273,52 @@ async def _run_all(hall: Hall, restored: Restored) -> None:
     jobs = [as_job(room, room.after_restore) for room in rooms if room.after_restore is not None]
     runner = JobRunner(hall.house, jobs, SoleHolder())
     for each in jobs:
-        await runner.run(each.name)
+        try:
+            await runner.run(each.name)
+        except Exception as error:
+            msg = (
+                f"room {each.room!r} could not let go of what must not come back: "
+                f"{type(error).__name__}: {error}; nothing was restored; mend its restore.py, or "
+                "leave it out of the settings (rooms)"
+            )
+            raise ConfigurationError(msg) from error
 
 
-def _place_heads(draft: Path, folder: Path, heads: Path) -> None:
-    """Put the file of heads where the settings want it."""
-    if heads.is_relative_to(folder):
-        place = draft / heads.relative_to(folder)
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (draft / HEADS_FILE).rename(place)
+def _place_heads(draft: Path, folder: Path, heads: Path, undo: ExitStack) -> None:
+    """Put the file of heads where the settings want it, and never over another file.
+
+    Args:
+        draft: Folder of the hall that is made; the heads are at their usual place in it.
+        folder: What the draft will be called; resolved, as ``heads`` is.
+        heads: Where they shall be.
+        undo: Takes them away again if the hall does not come to be.
+
+    Raises:
+        ConfigurationError: A file is there, or it cannot be written.
+    """
+    is_inside = heads.is_relative_to(folder)
+    place = draft / heads.relative_to(folder) if is_inside else heads
+    if place == draft / HEADS_FILE:
         return
-    copy_private(draft / HEADS_FILE, heads)
-    with heads.open("rb") as file:
-        os.fsync(file.fileno())
-    sync_folder(heads.parent)
+    try:
+        if is_inside:
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        undo.callback(_take_back_heads, place, folder)
+        shutil.copyfile(draft / HEADS_FILE, place)
+        with place.open("rb") as file:
+            os.fsync(file.fileno())
+        sync_folder(place.parent)
+    except OSError as error:
+        msg = f"audit.heads: {heads}: cannot be written: {describe_failure(error, heads)}"
+        raise ConfigurationError(msg) from None
     (draft / HEADS_FILE).unlink()
+
+
+def _take_back_heads(place: Path, folder: Path) -> None:
+    """Remove the heads of a hall that did not come to be, so that the next attempt can place them.
+
+    A hall that has its name keeps them, whatever failed after that.
+    """
+    if not (folder / DATABASE_FILE).exists():
+        place.unlink(missing_ok=True)

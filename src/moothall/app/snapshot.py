@@ -64,9 +64,14 @@ def check_is_there(path: Path) -> None:
     """Refuse a folder without a database.
 
     Raises:
-        ConfigurationError: There is no such file.
+        ConfigurationError: There is no such file, or this user may not look at it.
     """
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except OSError as error:
+        msg = f"{path}: cannot be looked at: {error.strerror}; run this as the hall's user"
+        raise ConfigurationError(msg) from None
+    if not is_there:
         msg = f"{path.parent} holds no hall: there is no {path.name}; name its folder by --data"
         raise ConfigurationError(msg)
 
@@ -104,5 +109,5 @@ def _open(path: Path, connect: Callable[[], apsw.Connection]) -> Snapshot:
     except apsw.Error as error:
         if connection is not None:
             connection.close()
-        msg = f"{path}: cannot be read as a database: {error}"
+        msg = f"{path}: cannot be read as a database: {error}; restore a backup if it is damaged"
         raise ConfigurationError(msg) from error

@@ -1,12 +1,16 @@
 """Backups: whole, of one moment, verified, and without keys unless asked for."""
 
 import asyncio
+import os
 import shutil
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from moothall.app import backup, log
+from moothall.app.admin import COMMANDS, EXIT_CONFIGURATION, EXIT_DISK
 from moothall.app.backup import take_backup
 from moothall.app.compose import DATABASE_FILE, KEY_FILE
 from moothall.app.heads import HEADS_FILE
@@ -14,10 +18,13 @@ from moothall.app.manifest import (
     FORMAT,
     MANIFEST_FILE,
     BackupDamagedError,
+    FileEntry,
     Manifest,
     digest_file,
     verify_backup,
 )
+from moothall.app.snapshot import Snapshot, open_snapshot
+from moothall.client.cli.main import build_cli, run
 from moothall.core.errors import ConfigurationError
 from moothall.testing import open_test_hall
 from tests.unit.app.backups import (
@@ -157,12 +164,15 @@ def test_what_fails_leaves_nothing_behind(data: Path, tmp_path: Path) -> None:
     ("destination", "keys", "told"),
     [
         ("full", None, "is not empty"),
+        ("/", None, "is a mount point.*inside it"),
         ("file", None, "something else is in its place"),
         ("hall/inside", None, "outside of the hall's own"),
         ("missing/backup", None, "make the folder"),
         ("backup", "backup/keys", "must not lie together"),
         ("keys/backup", "keys", "must not lie together"),
         ("backup", "hall/keys", "outside of the hall's own"),
+        ("backup", "full", "is not empty"),
+        ("backup", "missing/keys", "make it"),
     ],
 )
 def test_places_that_would_undo_it_are_refused(
@@ -174,6 +184,60 @@ def test_places_that_would_undo_it_are_refused(
     with pytest.raises(ConfigurationError, match=told):
         back_up(data, tmp_path / destination, tmp_path / keys if keys else None)
     assert (tmp_path / "full" / "x").exists()
+    assert not (tmp_path / "backup").exists()
+
+
+def test_a_key_that_cannot_be_copied_is_told_before_rows_are(data: Path, tmp_path: Path) -> None:
+    (data / KEY_FILE).unlink()
+    with pytest.raises(ConfigurationError, match=rf"{KEY_FILE}: the sealing key cannot be read"):
+        back_up(data, tmp_path / "backup", tmp_path / "keys")
+    assert not (tmp_path / "backup").exists()
+
+
+def test_the_folder_that_one_is_in_is_taken(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "backup").mkdir()
+    monkeypatch.chdir(tmp_path / "backup")
+    back_up(data, Path())
+    verify_backup(tmp_path / "backup", DATABASE_FILE, ignore)
+
+
+def test_what_cannot_be_read_is_named(data: Path, tmp_path: Path) -> None:
+    heads = tmp_path / "heads"
+    heads.mkdir()
+    with pytest.raises(ConfigurationError, match=f"{heads}: cannot be read: Is a directory"):
+        take_backup(data, heads, tmp_path / "backup", None, ignore)
+
+
+def test_a_damaged_page_is_told_with_what_helps(data: Path, tmp_path: Path) -> None:
+    where = "SELECT rootpage FROM sqlite_schema WHERE name = 'access_seal'"
+    [(page,)] = ask(data / DATABASE_FILE, where)
+    content = bytearray((data / DATABASE_FILE).read_bytes())
+    at = (page - 1) * 4_096
+    content[at : at + 16] = b"\xff" * 16
+    (data / DATABASE_FILE).write_bytes(content)
+    told = rf"{data / DATABASE_FILE}: cannot be read: .*malformed; .*moothall doctor"
+    with pytest.raises(ConfigurationError, match=told):
+        back_up(data, tmp_path / "backup")
+    assert {path.name for path in tmp_path.iterdir()} == {"hall"}
+
+
+def test_its_time_is_before_its_snapshot(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened_ms = 0
+
+    def note(path: Path) -> Snapshot:
+        nonlocal opened_ms
+        opened = open_snapshot(path)
+        opened_ms = time.time_ns() // 1_000_000
+        while time.time_ns() // 1_000_000 == opened_ms:
+            pass  # the next millisecond can be told from this one
+        return opened
+
+    monkeypatch.setattr(backup, "open_snapshot", note)
+    assert back_up(data, tmp_path / "backup").manifest.created_at_ms <= opened_ms
 
 
 def test_an_empty_folder_is_taken(data: Path, tmp_path: Path) -> None:
@@ -257,6 +321,62 @@ def test_a_manifest_reads_nothing_outside_of_its_folder(taken: Path) -> None:
     (taken / MANIFEST_FILE).write_text(text.replace(HEADS_FILE, "../secret"))
     with pytest.raises(BackupDamagedError, match="no manifest"):
         verify_backup(taken, DATABASE_FILE, ignore)
+
+
+@pytest.mark.parametrize("name", ["tls", f"{HEADS_FILE}\n"])
+def test_a_manifest_brings_no_other_file(taken: Path, name: str) -> None:
+    (taken / name).write_text("x")
+    manifest = msgspec.json.decode((taken / MANIFEST_FILE).read_bytes(), type=Manifest)
+    other = FileEntry(name, 1, digest_file(taken / name))
+    rewrite(taken, files=[*manifest.files, other])
+    with pytest.raises(BackupDamagedError, match=r"names the files .*tls|no manifest"):
+        verify_backup(taken, DATABASE_FILE, ignore)
+
+
+def test_a_manifest_without_one_of_its_files_is_refused(taken: Path) -> None:
+    manifest = msgspec.json.decode((taken / MANIFEST_FILE).read_bytes(), type=Manifest)
+    rewrite(taken, files=manifest.files[:1])
+    with pytest.raises(
+        BackupDamagedError, match=f"a backup holds {DATABASE_FILE} and {HEADS_FILE}"
+    ):
+        verify_backup(taken, DATABASE_FILE, ignore)
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["doctor", "--data", "x" * 300], EXIT_CONFIGURATION, "run this as the hall's user"),
+        (
+            ["backup", "new", "--data", "hall", "--keys", "x" * 300],
+            EXIT_CONFIGURATION,
+            "name too long",
+        ),
+        (["restore", "old", "--keys", ".", "--data", "x" * 300], EXIT_DISK, "File name too long"),
+    ],
+)
+def test_what_the_system_refuses_is_told_and_not_traced(
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    code: int,
+    told: str,
+) -> None:
+    back_up(data, data.parent / "old")
+    monkeypatch.chdir(data.parent)
+    monkeypatch.setattr(log, "configure_log", lambda _level: None)
+    cli = build_cli()
+    for command in COMMANDS:
+        cli.add_command(command)
+    before = os.umask(0o077)
+    try:
+        assert run(words, cli=cli) == code
+    finally:
+        os.umask(before)
+    assert told in capsys.readouterr().err
 
 
 # --- keys -----------------------------------------------------------------------------------------

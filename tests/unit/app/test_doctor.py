@@ -88,6 +88,10 @@ def test_where_there_is_no_hall(tmp_path: Path) -> None:
 
 ROWS = {
     "action.streams": ("UPDATE action_stream SET last_seq = last_seq + 1", "its last one is"),
+    "action.replies": (
+        "INSERT INTO action_reply VALUES (1, 'x', 'x', 'x', '', ''), (5, 'x', 'x', 'x', '', '')",
+        "of 5 days are kept",
+    ),
     "identity.session_count": ("UPDATE identity_session_count SET open = 99", "99 open sessions"),
     "identity.unknown_name_count": (
         "UPDATE identity_unknown_name_count SET names = 7",
@@ -151,6 +155,16 @@ def test_rows_that_are_wrong_are_named(data: Path, name: str) -> None:
     assert found[name].remedy
 
 
+def test_replies_from_before_a_stop_are_well(data: Path) -> None:
+    alter(
+        data,
+        "DELETE FROM action_reply",
+        "INSERT INTO action_reply (day, actor, action, key, request_digest) "
+        "VALUES (1, 'x', 'x', 'x', ''), (3, 'x', 'x', 'x', '')",
+    )
+    assert look(data) == {}
+
+
 def test_a_damaged_page_is_seen_quickly(data: Path) -> None:
     content = bytearray((data / DATABASE_FILE).read_bytes())
     for at in range(4_096 * 20, len(content), 4_096):
@@ -176,6 +190,11 @@ def remove_key(data: Path) -> None:
 
 def change_key(data: Path) -> None:
     (data / KEY_FILE).write_text("ab" * 32 + "\n")
+
+
+def lose_everything(data: Path) -> None:
+    (data / KEY_FILE).unlink()
+    (data / DATABASE_FILE).write_bytes(b"")
 
 
 def open_to_others(data: Path) -> None:
@@ -221,6 +240,7 @@ def grow_log(data: Path) -> None:
 
 FILES: list[tuple[Callable[[Path], None], str, str]] = [
     (remove_key, "key", "is missing"),
+    (lose_everything, "key", "is missing"),
     (change_key, "identity.sealing_key", "does not open"),
     (change_key, "access.last_seal", "another key"),
     (open_to_others, "modes", "mode 644"),
@@ -240,7 +260,9 @@ def test_files_that_are_wrong_are_named(
     data: Path, spoil: Callable[[Path], None], name: str, told: str
 ) -> None:
     spoil(data)
+    spoiled = {path.name for path in data.iterdir()}
     found = look(data)
+    assert {path.name for path in data.iterdir()} - {f"{DATABASE_FILE}-shm"} == spoiled
     assert name in found, found
     assert told in found[name].told
 

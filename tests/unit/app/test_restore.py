@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import apsw
 import msgspec
 import pytest
 
 from moothall.action.migrations import FRAMEWORK_MIGRATIONS
-from moothall.app import restore
+from moothall.app import backup, restore
 from moothall.app.backup import copy_private
 from moothall.app.compose import DATABASE_FILE, KEY_FILE
 from moothall.app.doctor import examine
 from moothall.app.heads import HEADS_FILE
 from moothall.app.manifest import MANIFEST_FILE, BackupDamagedError, Manifest
 from moothall.app.restore import Restoration, restore_backup
-from moothall.core.errors import ConfigurationError
+from moothall.core.errors import ConfigurationError, StorageUnavailableError
+from moothall.services.identity.store import keys, registration
 from moothall.testing import OpenHall, ProblemError, Visitor, open_test_hall
 from tests.unit.app.backups import (
     BOARD,
@@ -213,6 +215,87 @@ async def test_heads_may_lie_elsewhere(story: Story, tmp_path: Path) -> None:
     await story.restore(tables=tables)
     assert len((vault / "heads.jsonl").read_text().splitlines()) == 2
     assert not (story.data / HEADS_FILE).exists()
+
+
+@pytest.mark.parametrize("heads", ["sub/heads.jsonl", "{data}/sub/heads.jsonl", "../heads.jsonl"])
+async def test_heads_may_lie_where_a_folder_is_yet_to_be_made(story: Story, heads: str) -> None:
+    heads = heads.format(data=story.data)
+    await story.restore(tables={"audit": {"heads": heads}})
+    assert len((story.data / heads).read_text().splitlines()) == 2
+    assert not (story.data / HEADS_FILE).exists()
+
+
+async def test_heads_without_a_folder_are_refused(story: Story) -> None:
+    tables = {"audit": {"heads": str(story.folder / "none" / "heads.jsonl")}}
+    with pytest.raises(ConfigurationError, match=r"audit\.heads: there is no folder .*none; make"):
+        await story.restore(tables=tables)
+    assert not story.data.parent.exists()
+
+
+@pytest.mark.requirement("R24")
+async def test_heads_are_never_written_over_however_they_are_named(story: Story) -> None:
+    vault = story.folder / "new" / "vault"
+    vault.mkdir(parents=True)
+    (vault / "heads.jsonl").write_text("those of the hall that was lost")
+    with pytest.raises(ConfigurationError, match="holds heads already"):
+        await story.restore(tables={"audit": {"heads": "../vault/heads.jsonl"}})
+    assert (vault / "heads.jsonl").read_text() == "those of the hall that was lost"
+    # Nor is a file of the hall itself.
+    with pytest.raises(ConfigurationError, match=r"audit\.heads: .*File exists"):
+        await story.restore(tables={"audit": {"heads": DATABASE_FILE}})
+    assert not story.data.exists()
+
+
+@pytest.mark.parametrize("is_renamed", [False, True])
+async def test_heads_elsewhere_are_there_if_the_hall_is(
+    story: Story, monkeypatch: pytest.MonkeyPatch, *, is_renamed: bool
+) -> None:
+    heads = story.folder / "heads.jsonl"
+
+    def fail(folder: Path) -> None:
+        if heads.exists() and story.data.exists() == is_renamed:
+            raise OSError(16, "Device or resource busy")
+
+    monkeypatch.setattr(backup, "sync_folder", fail)
+    with pytest.raises(StorageUnavailableError, match="busy"):
+        await story.restore(tables={"audit": {"heads": str(heads)}})
+    assert heads.exists() == story.data.exists() == is_renamed
+
+
+async def test_a_room_that_fails_is_named(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_given: object) -> None:
+        msg = "no such table: other"
+        raise apsw.SQLError(msg)
+
+    monkeypatch.setattr(keys, "list_published", fail)
+    with pytest.raises(
+        ConfigurationError, match=r"room 'identity' .* SQLError: no such table: other"
+    ):
+        await story.restore()
+    assert not story.data.exists()
+
+
+async def test_the_folder_that_one_is_in_is_taken(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story.data.mkdir(parents=True)
+    monkeypatch.chdir(story.data)
+    settings = settings_of(Path())
+    await asyncio.to_thread(
+        restore_backup, settings, story.backup, story.keys, ignore, keeps_sessions=False
+    )
+    assert await story.check() == {}
+
+
+async def test_invitations_that_have_expired_are_void_too(tmp_path: Path) -> None:
+    async with open_test_hall(tmp_path, clock=wall_clock()) as hall:
+        boss = await hall.administrator()
+        await hall.call("identity.create_invitation", {"uses": 3}, as_=boss)
+        late_ms = 2 * max((await hall.rows("SELECT expires_at_ms FROM identity_invitation"))[0])
+        count = await hall.hall.database.write(
+            lambda tx: registration.revoke_some_invitations(tx, late_ms, 500)
+        )
+    assert count == 1
 
 
 # --- what is refused, before anything is written --------------------------------------------------

@@ -17,8 +17,6 @@ from moothall.services.access.model import ADMINISTRATOR, TEAM_PREFIX
 from moothall.services.access.store import audit, bindings
 from moothall.services.access.store import personal as rows
 
-"""How the actor of a job begins; no member's id does."""
-
 ROWS_AT_ONCE = 100
 """Rows of a kind that one step takes away; each is told as an event."""
 

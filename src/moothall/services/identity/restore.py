@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from moothall.action import Context, Restored
+from moothall.action import Context, Restored, repeat
 from moothall.core.units import SAFE_INTEGER_MAX
 from moothall.services.identity.actions.keys import end_key, make_key
 from moothall.services.identity.actions.sessions import end_session
@@ -40,8 +40,7 @@ async def after_restore(ctx: Context, restored: Restored) -> None:
     if not restored.keeps_sessions:
         works.append(_end_sessions)
     for work in works:
-        while await ctx.write(work, outcome=None) == CHUNK_ROWS:
-            pass
+        await repeat(ctx, work)
 
 
 async def _renew_keys(step: Context) -> None:

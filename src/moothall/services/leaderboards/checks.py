@@ -1,14 +1,12 @@
 """What must hold of rankings: they are counted right, and they rank what was verified."""
 
 from moothall.action import Finding, Inspection, check, list_unequal
+from moothall.action.checks import FINDINGS_MAX
 from moothall.ports.database import Transaction
 from moothall.services.leaderboards.model import Counting, SeasonRanking
 from moothall.services.leaderboards.store import seasons
 from moothall.services.leaderboards.store.ranks import RANKS
 from moothall.services.leaderboards.store.standings import list_misplaced, list_unranked
-
-FINDINGS_MAX = 10
-"""Of each check, however many there are."""
 
 MEMBERS_AT_ONCE = 500
 

@@ -94,11 +94,14 @@ async def update_invitation_revoked(tx: Transaction, invitation_id: str, now_ms:
 
 
 async def revoke_some_invitations(tx: Transaction, now_ms: int, limit: int) -> int:
-    """Take back at most ``limit`` invitations that still make accounts, and return how many."""
+    """Take back at most ``limit`` invitations that are not used up, and return how many.
+
+    Those that have expired too: the clock may be ahead now, and be set right later.
+    """
     sql = """
     UPDATE identity_invitation SET revoked_at_ms = $1 WHERE invitation_id IN (
       SELECT invitation_id FROM identity_invitation
-      WHERE revoked_at_ms IS NULL AND uses_left > 0 AND expires_at_ms > $1
+      WHERE revoked_at_ms IS NULL AND uses_left > 0
       ORDER BY expires_at_ms LIMIT $2)
     """
     return await tx.execute(sql, now_ms, limit)
