@@ -162,7 +162,7 @@ async def test_the_audit_trail_waits_for_room_beside_the_database(tmp_path: Path
         await hall.run_job("access.seal_audit")
         with pytest.raises(OSError, match="No space left"):
             await hall.run_job("access.publish_head")
-        assert (await submit(hall, boss, "goes on")).problem is None
+        assert (await submit(hall, boss, "goes-on")).problem is None
         heads.unlink()
         await check_whole(hall, boss)
 
@@ -244,7 +244,7 @@ async def test_calls_share_the_syncs_of_a_slow_disk(tmp_path: Path) -> None:
 
         async def call(caller: int) -> None:
             for number in range(calls):
-                reply = await submit(hall, ada, f"{caller} {number}")
+                reply = await submit(hall, ada, f"{caller}-{number}")
                 assert reply.problem is None
 
         disk.sync_seconds = 0.05

@@ -52,6 +52,7 @@ def serve(config: str | None, assignments: tuple[str, ...], **flags: Any) -> Non
     """
     # Nothing of what a start makes is garbage; the collector begins once the doors are open.
     gc.disable()
+    click.get_current_context().call_on_close(gc.enable)  # should they never open
     # Only the server needs these, and they take a while to import. The log comes first: it
     # keeps out what the others would load with it.
     from moothall.app.log import configure_log  # noqa: PLC0415
