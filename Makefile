@@ -34,7 +34,7 @@ simulate: .venv/.dev ## Simulate whole halls and power cuts. SEED=7 STEPS=50 pla
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) \
 	  $(if $(SEEDS),--seeds $(SEEDS)) $(if $(STEPS),--steps $(STEPS)) $(ARGS)
 
-check: static ## Format, lint, types, floors and unit tests, in about a minute.
+check: static ## Format, lint, types, floors and unit tests, in two or three minutes.
 	$(BIN)/pytest -n $(WORKERS) tests/unit $(ARGS)
 
 static: .venv/.dev ## What `check` does without running a test.

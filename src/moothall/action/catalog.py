@@ -176,6 +176,11 @@ class Catalog:
         return near_matches(name, self.actions)
 
     @property
+    def migrations(self) -> list[tuple[str, Path | None]]:
+        """The folder of each room's migrations, by its name."""
+        return [(room.name, room.migrations) for room in self.rooms.values()]
+
+    @property
     def demanded(self) -> frozenset[str]:
         """All permissions that an action or a feed demands, or the code of a room asks for."""
         found = {a.access.permission for a in self.actions.values() if isinstance(a.access, Signed)}

@@ -20,7 +20,6 @@ import msgspec
 from moothall import __version__
 from moothall.app.compose import DATABASE_FILE, KEY_FILE
 from moothall.app.heads import HEADS_FILE
-from moothall.app.keyfile import sync_folder
 from moothall.app.manifest import (
     FORMAT,
     MANIFEST_FILE,
@@ -34,7 +33,7 @@ from moothall.app.manifest import (
     verify_backup,
 )
 from moothall.app.snapshot import Snapshot, check_is_there, open_copy, open_snapshot
-from moothall.core.disk import describe_failure
+from moothall.core.disk import describe_failure, sync_path
 from moothall.core.errors import ConfigurationError, MoothallError, StorageUnavailableError
 from moothall.ports.database import Transaction
 from moothall.services.access.model import Seal
@@ -153,10 +152,10 @@ def new_folder(destination: Path) -> Iterator[Path]:
     try:
         yield draft
         for path in draft.rglob("*"):
-            _sync(path)
-        sync_folder(draft)
+            sync_path(path)
+        sync_path(draft)
         draft.rename(destination)
-        sync_folder(destination.parent)
+        sync_path(destination.parent)
     except OSError as error:
         raise _explain(error, draft, destination) from None
     finally:
@@ -379,11 +378,16 @@ def _needs_keys(data: Path, keys: Path) -> bool:
 def _copy_keys(data: Path, keys: Path) -> None:
     """Copy sealing key and self-made certificate into a new folder."""
     with new_folder(keys) as draft:
-        copy_private(data / KEY_FILE, draft / KEY_FILE)
-        if (data / TLS_FOLDER).is_dir():
-            (draft / TLS_FOLDER).mkdir(mode=0o700)
-            for path in sorted((data / TLS_FOLDER).iterdir()):
-                copy_private(path, draft / TLS_FOLDER / path.name)
+        copy_keys_into(draft, data)
+
+
+def copy_keys_into(draft: Path, source: Path) -> None:
+    """Copy sealing key and self-made certificate, if there is one, from a folder into another."""
+    copy_private(source / KEY_FILE, draft / KEY_FILE)
+    if (source / TLS_FOLDER).is_dir():
+        (draft / TLS_FOLDER).mkdir(mode=0o700)
+        for path in sorted((source / TLS_FOLDER).iterdir()):
+            copy_private(path, draft / TLS_FOLDER / path.name)
 
 
 def copy_private(source: Path, path: Path, advance: Advance = lambda _bytes: None) -> None:
@@ -393,12 +397,3 @@ def copy_private(source: Path, path: Path, advance: Advance = lambda _bytes: Non
         while block := file.read(1_048_576):
             copy.write(block)
             advance(len(block))
-
-
-def _sync(path: Path) -> None:
-    """Make a file or folder survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

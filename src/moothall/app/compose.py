@@ -33,9 +33,9 @@ from moothall.action.token import TokenVerifier
 from moothall.app.config import Settings, check_resource_server, read_hall_tables
 from moothall.app.discovery import ALWAYS_SERVED, find_rooms
 from moothall.app.heads import HEADS_FILE, FileHeadLog
-from moothall.app.keyfile import load_sealing_key, sync_folder
+from moothall.app.keyfile import load_sealing_key
 from moothall.app.world import SystemClock, SystemEntropy
-from moothall.core.disk import describe_failure
+from moothall.core.disk import describe_failure, sync_path
 from moothall.core.errors import ConfigurationError
 from moothall.ports.audit import AuditLog
 from moothall.ports.authority import Authority
@@ -247,8 +247,7 @@ def find_catalog(settings: Settings) -> Catalog:
 
 async def _migrate(database: SqliteDatabase, clock: Clock, catalog: Catalog) -> None:
     """Bring the tables of all rooms up to this release."""
-    rooms = [(room.name, room.migrations) for room in catalog.rooms.values()]
-    await migrate(database, clock, rooms, database.engine)
+    await migrate(database, clock, catalog.migrations, database.engine)
 
 
 def _make_runner(house: House) -> JobRunner:
@@ -375,7 +374,7 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for each in missing:
             # Otherwise a power cut may take the folder, with the key and the rows in it.
-            sync_folder(each.parent)
+            sync_path(each.parent)
         mode = folder.stat().st_mode
     except OSError as error:
         msg = f"data: {folder} cannot be made: {describe_failure(error, folder)}"

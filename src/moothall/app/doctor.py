@@ -34,10 +34,11 @@ from moothall.app.compose import (
 )
 from moothall.app.config import Settings, check_resource_server, read_hall_tables
 from moothall.app.keyfile import LENGTH_BYTES, read_sealing_key
-from moothall.app.manifest import find_faults
+from moothall.app.manifest import find_faults, steps_by_room
 from moothall.app.snapshot import check_is_there, open_snapshot
 from moothall.app.world import SystemClock, SystemEntropy
 from moothall.core.errors import ConfigurationError, DeclarationError
+from moothall.storage.sqlite import SqliteDatabase
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,20 +148,17 @@ _UNREADABLE = "look at the disk; restore a backup if the file is damaged"
 
 def _look_at_schema(folder: Path, catalog: Catalog) -> tuple[list[Finding], set[str]]:
     """Return what is wrong with the migrations, and the rooms whose checks would not fit."""
-    applied: dict[str, list[tuple[int, str]]] = {}
     found: list[Finding] = []
     behind: set[str] = set()
-    rooms = [(room.name, room.migrations) for room in catalog.rooms.values()]
-    everything = [(FRAMEWORK_ROOM, FRAMEWORK_MIGRATIONS), *rooms]
+    everything = [(FRAMEWORK_ROOM, FRAMEWORK_MIGRATIONS), *catalog.migrations]
     try:
         with open_snapshot(folder / DATABASE_FILE) as snapshot:
-            for step in read_schema(snapshot):
-                applied.setdefault(step.room, []).append((step.number, step.digest))
+            applied = steps_by_room(read_schema(snapshot))
     except (apsw.Error, ConfigurationError) as error:
         return [Finding(str(error), _UNREADABLE)], {name for name, _ in everything}
     for name, migrations in everything:
         known = applied.get(name, [])
-        steps = read_migrations(name, migrations, "sqlite")
+        steps = read_migrations(name, migrations, SqliteDatabase.engine)
         try:
             check_known(name, steps, known)
         except ConfigurationError as error:

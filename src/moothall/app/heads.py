@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from threading import Lock
 
-from moothall.app.keyfile import sync_folder
+from moothall.core.disk import sync_path
 from moothall.core.errors import ConfigurationError
 
 HEADS_FILE = "audit-heads.jsonl"
@@ -62,7 +62,7 @@ class FileHeadLog:
                 content = content[file.write(content) :]
             os.fsync(descriptor)
         if is_new:
-            sync_folder(self._path.parent)
+            sync_path(self._path.parent)
 
     def _read(self, position: int, limit: int) -> tuple[list[str], int]:
         lines: list[str] = []

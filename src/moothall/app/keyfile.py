@@ -9,7 +9,7 @@ import errno
 import os
 from pathlib import Path
 
-from moothall.core.disk import describe_failure
+from moothall.core.disk import describe_failure, sync_path
 from moothall.core.errors import ConfigurationError
 from moothall.ports.entropy import Entropy
 
@@ -114,16 +114,7 @@ def _write_new(path: Path, text: str) -> None:
         draft.unlink(missing_ok=True)
     # A file whose folder was not synced may be gone after a power cut, and with it all
     # that was sealed by it.
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make what was made, renamed or removed in ``folder`` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_path(path.parent)
 
 
 def _has_content(database: Path) -> bool:

@@ -89,8 +89,8 @@ def check_certificate(settings: Settings) -> list[Finding]:
     )  # fmt: skip
     try:
         ServerTls(CertificateFiles(certificate, key))
-        ends = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
-        begins = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_before_utc
+        found = x509.load_pem_x509_certificate(certificate.read_bytes())
+        begins, ends = found.not_valid_before_utc, found.not_valid_after_utc
     except (ConfigurationError, OSError, ValueError) as error:
         return [Finding(str(error), "put certificate and key in place that belong together")]
     now = dt.datetime.now(dt.UTC)

@@ -5,7 +5,7 @@ manifest, which says what the other two must be. Decision 0014 tells what it pro
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +48,14 @@ class Step(msgspec.Struct, frozen=True):
     room: str
     number: int
     digest: str
+
+
+def steps_by_room(steps: Iterable[Step]) -> dict[str, list[tuple[int, str]]]:
+    """Return number and digest of the migrations of each room, in their order."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for step in steps:
+        found.setdefault(step.room, []).append((step.number, step.digest))
+    return found
 
 
 class AuditMark(msgspec.Struct, frozen=True):

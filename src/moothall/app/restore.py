@@ -24,7 +24,7 @@ from moothall.action.migrations import (
     read_migrations,
 )
 from moothall.action.restore import AfterRestore, Restored, renew_epoch
-from moothall.app.backup import TLS_FOLDER, check_is_new, copy_private, new_folder
+from moothall.app.backup import check_is_new, copy_keys_into, copy_private, new_folder
 from moothall.app.compose import (
     DATABASE_FILE,
     KEY_FILE,
@@ -37,19 +37,21 @@ from moothall.app.compose import (
 )
 from moothall.app.config import Settings, read_hall_tables
 from moothall.app.heads import HEADS_FILE
-from moothall.app.keyfile import read_sealing_key, sync_folder
+from moothall.app.keyfile import read_sealing_key
 from moothall.app.manifest import (
     Advance,
     BackupDamagedError,
     Manifest,
     digest_file,
+    steps_by_room,
     verify_backup,
 )
 from moothall.app.snapshot import open_copy
 from moothall.app.world import SystemClock, SystemEntropy
-from moothall.core.disk import describe_failure
+from moothall.core.disk import describe_failure, sync_path
 from moothall.core.errors import ConfigurationError
 from moothall.ports.audit import AuditRow
+from moothall.storage.sqlite import SqliteDatabase
 
 TIMES_READ = 4
 """How often the bytes of the rows are dealt with: hashed, checked, copied and hashed."""
@@ -101,11 +103,7 @@ def restore_backup(
     with ExitStack() as undo:
         with new_folder(folder) as draft:
             _copy(backup, manifest, draft, advance)
-            copy_private(keys / KEY_FILE, draft / KEY_FILE)
-            if (keys / TLS_FOLDER).is_dir():
-                (draft / TLS_FOLDER).mkdir(mode=0o700)
-                for path in sorted((keys / TLS_FOLDER).iterdir()):
-                    copy_private(path, draft / TLS_FOLDER / path.name)
+            copy_keys_into(draft, keys)
             epoch = asyncio.run(_settle(settings, draft, manifest, keeps_sessions=keeps_sessions))
             (draft / LOCK_FILE).unlink(missing_ok=True)
             _place_heads(draft, folder, heads, undo)
@@ -153,13 +151,10 @@ def _check_schema(manifest: Manifest, catalog: Catalog) -> list[str]:
     Raises:
         ConfigurationError: A migration is not known here, or was edited since.
     """
-    applied: dict[str, list[tuple[int, str]]] = {}
-    for step in manifest.migrations:
-        applied.setdefault(step.room, []).append((step.number, step.digest))
-    rooms = [(room.name, room.migrations) for room in catalog.rooms.values()]
-    for name, migrations in [(FRAMEWORK_ROOM, FRAMEWORK_MIGRATIONS), *rooms]:
+    applied = steps_by_room(manifest.migrations)
+    for name, migrations in [(FRAMEWORK_ROOM, FRAMEWORK_MIGRATIONS), *catalog.migrations]:
         known = applied.pop(name, [])
-        steps = read_migrations(name, migrations, "sqlite")
+        steps = read_migrations(name, migrations, SqliteDatabase.engine)
         if len(known) > len(steps):
             msg = (
                 f"{name}: the backup has {len(known)} migrations, this release knows "
@@ -308,7 +303,7 @@ def _place_heads(draft: Path, folder: Path, heads: Path, undo: ExitStack) -> Non
         shutil.copyfile(draft / HEADS_FILE, place)
         with place.open("rb") as file:
             os.fsync(file.fileno())
-        sync_folder(place.parent)
+        sync_path(place.parent)
     except OSError as error:
         msg = f"audit.heads: {heads}: cannot be written: {describe_failure(error, heads)}"
         raise ConfigurationError(msg) from None

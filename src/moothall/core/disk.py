@@ -1,4 +1,4 @@
-"""Disk: the sentence that an operator reads when a file cannot be written.
+"""Disk: what is written stays, and the sentence that an operator reads when it cannot be.
 
 Whoever makes a file at the start of a hall tells its failure by :func:`describe_failure`: a
 traceback says where the program was, which helps nobody whose disk is full.
@@ -37,3 +37,12 @@ def _remedy(number: int | None, path: Path) -> str:
     if number == errno.EROFS:
         return "that disk can only be read; name a folder on another one"
     return "look at that disk, or name a folder on another one"
+
+
+def sync_path(path: Path) -> None:
+    """Make a file survive a power cut, or what was made, renamed or removed in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

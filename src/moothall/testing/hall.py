@@ -52,7 +52,8 @@ FAULTS_MAX = 16
 """Faults that are kept for the tests that caused them; the oldest go first."""
 
 _decode = msgspec.json.decode
-_seeds = itertools.count()
+_seeds = itertools.count(1 << 32)
+"""Apart from those that a test names, or two halls would have the same keys."""
 _faults: dict[str, BaseException] = {}
 """What handlers raised, by request, until the test learns of it."""
 

@@ -50,7 +50,7 @@ async def prepare_folder(settings: Settings, entropy: Entropy) -> None:
 
 async def _migrated(settings: Settings) -> bytes:
     """Return the database file of a hall with these rooms and nothing in it."""
-    rooms = [(room.name, room.migrations) for room in find_catalog(settings).rooms.values()]
+    rooms = find_catalog(settings).migrations
     engine = SqliteDatabase.engine
     key = tuple(step for room in rooms for step in read_migrations(*room, engine))
     if key not in _files:

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from moothall.core.disk import describe_failure
+from moothall.core.disk import describe_failure, sync_path
 from moothall.core.errors import ConfigurationError
 
 CERTIFICATE_NAME = "certificate.pem"
@@ -145,14 +145,14 @@ def _place(folder: Path, contents: dict[str, bytes]) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-        _sync_folder(draft)
+        sync_path(draft)
         try:
             draft.rename(folder)
         except OSError:
             if not (folder / CERTIFICATE_NAME).exists():
                 raise
             # Another start has filled the folder meanwhile; theirs is as good.
-        _sync_folder(folder.parent)
+        sync_path(folder.parent)
     except OSError as error:
         raise ConfigurationError(
             f"{folder}: cannot write the certificate: {describe_failure(error, folder)}; "
@@ -160,15 +160,6 @@ def _place(folder: Path, contents: dict[str, bytes]) -> None:
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make what was created or renamed in ``folder`` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class ServerTls:

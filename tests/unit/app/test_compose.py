@@ -162,7 +162,7 @@ async def test_the_name_of_a_new_folder_is_synced_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
-    monkeypatch.setattr(compose, "sync_folder", synced.append)
+    monkeypatch.setattr(compose, "sync_path", synced.append)
     async with open_first(tmp_path / "a" / "b"):
         assert set(synced) == {tmp_path, tmp_path / "a", tmp_path / "a" / "b"}
         synced.clear()

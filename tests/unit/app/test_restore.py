@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from moothall.action.migrations import FRAMEWORK_MIGRATIONS
-from moothall.app import backup, restore
+from moothall.app import backup
 from moothall.app.backup import copy_private
 from moothall.app.compose import DATABASE_FILE, KEY_FILE
 from moothall.app.doctor import examine
@@ -256,7 +256,7 @@ async def test_heads_elsewhere_are_there_if_the_hall_is(
         if heads.exists() and story.data.exists() == is_renamed:
             raise OSError(16, "Device or resource busy")
 
-    monkeypatch.setattr(backup, "sync_folder", fail)
+    monkeypatch.setattr(backup, "sync_path", fail)
     with pytest.raises(StorageUnavailableError, match="busy"):
         await story.restore(tables={"audit": {"heads": str(heads)}})
     assert heads.exists() == story.data.exists() == is_renamed
@@ -375,7 +375,7 @@ async def test_what_fails_in_the_middle_leaves_no_hall(
         if path.name == KEY_FILE:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(restore, "copy_private", fail)
+    monkeypatch.setattr(backup, "copy_private", fail)  # by which keys are copied
     with pytest.raises(Exception, match="No space left"):
         await story.restore()
     assert list(story.data.parent.iterdir()) == []

@@ -16,6 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from moothall.client.errors import WalletDamagedError, WalletError
+from moothall.core.disk import sync_path
 
 FORMAT = 2
 """Version of all files; it grows when an older client could not understand them.
@@ -88,7 +89,8 @@ def write_file(path: Path, content: bytes) -> None:
         except BaseException:
             beside.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        if sys.platform != "win32":  # A folder cannot be opened there.
+            sync_path(path.parent)
     except OSError as error:
         raise WalletError(f"{path} cannot be written: {error.strerror}", path=str(path)) from error
 
@@ -96,15 +98,6 @@ def write_file(path: Path, content: bytes) -> None:
 def make_folder(folder: Path) -> None:
     """Make a folder that only its owner may enter."""
     folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    if sys.platform != "win32":  # A folder cannot be opened there.
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 class FileLock:

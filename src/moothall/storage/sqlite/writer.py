@@ -25,7 +25,7 @@ that leaves a callback of the loop would leave every caller waiting for ever.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any
@@ -114,7 +114,7 @@ class Writer:
         """Whether the batch's transaction was rolled back, by whomever."""
         self._runs_again_whole = False
         """Whether that was only to undo one call of it."""
-        self._schema_version = 0
+        self._schema_version: int | None = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="moothall-commit")
         self._idle = asyncio.Event()
         self._idle.set()
@@ -268,14 +268,22 @@ class Writer:
             self._savepoints_left = SAVEPOINT_CALLS
             self._runs_again_whole = True
             self._roll_back()
-            self._schema_version = self._connection.pragma("schema_version")
+            self._schema_version = self._find_schema_version()
 
     def _has_changed(self, changes: int) -> bool:
         """Tell whether any row was changed since there were ``changes``, or a table made."""
         if self._connection.total_changes() != changes:
             return True
         # Which is not counted. Tables made by a call before this one lead to a second run, once.
-        return bool(self._connection.pragma("schema_version") != self._schema_version)
+        version = self._find_schema_version()
+        return version is None or version != self._schema_version
+
+    def _find_schema_version(self) -> int | None:
+        """Return how often tables were made or changed; None if that cannot be read."""
+        try:
+            return int(self._connection.pragma("schema_version"))
+        except apsw.Error:
+            return None
 
     def _commit(self) -> apsw.Error | None:
         """Make the batch durable; return what went wrong instead of raising it."""
@@ -309,7 +317,7 @@ class Writer:
                 self.distrust(error)
             self._poisoned(calls, error)
         else:
-            self.on_commit()
+            _run_hooks((self.on_commit,))
             for call in calls:
                 if call.hooks:
                     _run_hooks(call.hooks)
@@ -400,7 +408,7 @@ def _refuse_commit() -> bool:
     return True
 
 
-def _run_hooks(hooks: list[Callable[[], None]]) -> None:
+def _run_hooks(hooks: Iterable[Callable[[], None]]) -> None:
     """Run what a call left to be done after the commit; a bug of one must not stop the writer."""
     for hook in hooks:
         try:

@@ -19,7 +19,7 @@ from moothall.ports.clock import Clock
 from moothall.ports.database import Transaction
 from moothall.services.identity.adapters import sessions
 from moothall.services.identity.rules.names import find_key
-from moothall.services.identity.store import following, members
+from moothall.services.identity.store import ended, following, members
 
 ENDED_KEPT_MS = 7 * DAY_MS
 """How long the row of a session that ended is kept. Its tokens live for minutes, but the clock may
@@ -182,7 +182,8 @@ class FollowedSessions(sessions.EndedSessions):
     async def load(self, tx: Transaction) -> None:
         """Read those whose tokens may still live, so that a restart forgives nothing."""
         since_ms = self._clock.now_ms() - sessions.ENDED_KEPT_MS
-        self._remember(await following.list_ended(tx, since_ms, sessions.ENDED_LEAST))
+        found = await ended.list_ended(tx, ended.FOLLOWED, since_ms, sessions.ENDED_LEAST)
+        self._remember(found)
 
 
 # --- the issuer -----------------------------------------------------------------------------------

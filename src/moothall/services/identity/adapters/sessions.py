@@ -9,7 +9,7 @@ from moothall.ports.clock import Clock
 from moothall.ports.database import Transaction
 from moothall.services.identity.adapters.keys import encode_base64url
 from moothall.services.identity.rules.sessions import RefreshToken
-from moothall.services.identity.store import servers, sessions
+from moothall.services.identity.store import ended
 
 ENDED_KEPT_MS = LIFE_SECONDS * SECOND_MS + HOUR_MS
 """An hour longer than tokens live."""
@@ -38,8 +38,8 @@ class EndedSessions:
     async def load(self, tx: Transaction) -> None:
         """Read those whose tokens may still live, so that a restart forgives nothing."""
         since_ms = self._clock.now_ms() - ENDED_KEPT_MS
-        self._remember(await sessions.list_ended(tx, since_ms, ENDED_LEAST))
-        self._remember(await servers.list_ended(tx, since_ms, ENDED_LEAST))
+        for kind in (ended.SESSIONS, ended.SERVERS):
+            self._remember(await ended.list_ended(tx, kind, since_ms, ENDED_LEAST))
 
     def has_ended(self, session_id: str) -> bool:
         """Tell whether the session ended."""

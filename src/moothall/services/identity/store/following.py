@@ -75,17 +75,6 @@ async def insert_ended(tx: Transaction, session_id: str, ended_at_ms: int) -> No
     await tx.execute(sql, session_id, ended_at_ms)
 
 
-async def list_ended(tx: Transaction, since_ms: int, least: int) -> set[str]:
-    """Return ids of sessions that ended after ``since_ms``, and of ``least`` that ended last."""
-    sql = """
-    SELECT session_id FROM identity_issuer_session WHERE ended_at_ms > $1
-    UNION SELECT session_id FROM (
-      SELECT session_id FROM identity_issuer_session
-      ORDER BY ended_at_ms DESC LIMIT $2) AS last_ended
-    """
-    return {session_id for (session_id,) in await tx.fetch_all(sql, since_ms, least)}
-
-
 async def delete_ended(tx: Transaction, before_ms: int, limit: int) -> int:
     """Forget at most ``limit`` sessions whose tokens have run out, and return how many."""
     sql = """

@@ -28,17 +28,6 @@ async def update_ended(tx: Transaction, server_id: str, now_ms: int) -> bool:
     return await tx.execute(sql, now_ms, server_id) == 1
 
 
-async def list_ended(tx: Transaction, since_ms: int, least: int) -> set[str]:
-    """Return ids of servers that ended after ``since_ms``, and of ``least`` that ended last."""
-    sql = """
-    SELECT server_id FROM identity_server WHERE ended_at_ms > $1
-    UNION SELECT server_id FROM (
-      SELECT server_id FROM identity_server WHERE ended_at_ms IS NOT NULL
-      ORDER BY ended_at_ms DESC LIMIT $2) AS last_ended
-    """
-    return {server_id for (server_id,) in await tx.fetch_all(sql, since_ms, least)}
-
-
 async def delete_ended(tx: Transaction, before_ms: int, limit: int) -> int:
     """Delete at most ``limit`` servers that ended before; return how many."""
     sql = """

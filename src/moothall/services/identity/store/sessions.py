@@ -150,17 +150,6 @@ async def update_ended(tx: Transaction, session_id: str, now_ms: int) -> bool:
     return True
 
 
-async def list_ended(tx: Transaction, since_ms: int, least: int) -> set[str]:
-    """Return ids of sessions that ended after ``since_ms``, and of ``least`` that ended last."""
-    sql = """
-    SELECT session_id FROM identity_session WHERE ended_at_ms > $1
-    UNION SELECT session_id FROM (
-      SELECT session_id FROM identity_session WHERE ended_at_ms IS NOT NULL
-      ORDER BY ended_at_ms DESC LIMIT $2) AS last_ended
-    """
-    return {session_id for (session_id,) in await tx.fetch_all(sql, since_ms, least)}
-
-
 async def delete_dead(tx: Transaction, before_ms: int, limit: int) -> int:
     """Delete at most ``limit`` sessions that ended or lapsed before; return how many.
 
