@@ -1,12 +1,18 @@
 """What every test shares: the search for counterexamples, quick here and repeatable in CI."""
 
+import asyncio
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from moothall.testing.postgres import drop_databases
+from tests.servers.postgres import RUN_FOLDER, stop_shared, use_postgres
 
 # A deadline per example would measure the machine. The whole test has a time limit instead.
 settings.register_profile("local", deadline=None)
@@ -15,6 +21,9 @@ settings.register_profile(
     "ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+# What all processes of one run share: the servers that they start (tests/servers).
+_IS_CONTROLLER = RUN_FOLDER not in os.environ
 
 # No test may write into the keyring of whoever runs it.
 os.environ["MOOTHALL_SECRETS"] = "file"
@@ -38,3 +47,50 @@ if (
     # a sync is good for is shown on a simulated disk.
     os.environ["TMPDIR"] = str(_MEMORY)
     tempfile.tempdir = None  # it may have been looked up already
+
+if _IS_CONTROLLER:
+    _run_folder = tempfile.mkdtemp(prefix="moothall-run-")
+    os.environ[RUN_FOLDER] = _run_folder
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the servers that this run has started."""
+    if _IS_CONTROLLER:
+        stop_shared(Path(_run_folder))
+        shutil.rmtree(_run_folder, ignore_errors=True)
+
+
+# --- Both engines ---------------------------------------------------------------------------------
+
+_ON_BOTH = ("tests/unit/services", "tests/conformance", "tests/plays", "tests/simulation")
+"""Folders whose tests run on SQLite and on PostgreSQL, but for those that are marked `sqlite`."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a person choose one engine."""
+    parser.addoption("--engine", choices=["both", "sqlite", "postgres"], default="both")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what rests on a database on each of them."""
+    folder = metafunc.definition.nodeid
+    chosen = metafunc.config.getoption("--engine")
+    is_on_both = folder.startswith(_ON_BOTH)
+    if not is_on_both or metafunc.definition.get_closest_marker("sqlite"):
+        if chosen == "postgres":
+            metafunc.parametrize("engine", [], indirect=True)
+        return
+    engines = ["sqlite", "postgres"] if chosen == "both" else [chosen]
+    metafunc.parametrize("engine", engines, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Let the halls of a test run on an engine."""
+    chosen = getattr(request, "param", "sqlite")
+    if chosen == "sqlite":
+        yield chosen
+        return
+    with use_postgres():
+        yield chosen
+    asyncio.run(drop_databases())

@@ -1,11 +1,11 @@
-"""Writes what the reference pages say of the code: actions, commands, feeds, errors, settings.
+"""Writes what the reference pages say of the code: from actions and commands to settings.
 
     .venv/bin/python tools/make_reference.py
 
 ``docs/reference/actions.md``, ``commands.md`` and ``feeds.md`` are made whole; in ``errors.md``,
-``settings.md`` and ``writing-rooms.md`` only what stands between two marks is, and the text around
-it is for people to write. A test compares the pages with what this script would write, so a
-declaration cannot change behind their back.
+``metrics.md``, ``settings.md`` and ``writing-rooms.md`` only what stands between two marks is,
+and the text around it is for people to write. A test compares the pages with what this script
+would write, so a declaration cannot change behind their back.
 
 For whoever edits it: the pages are made from the same declarations as ``/openapi.json``, and
 from nothing else.
@@ -33,6 +33,8 @@ from moothall.action.limiter import PerActor
 from moothall.app.config import PREFIX, TABLES, Settings
 from moothall.app.discovery import find_rooms
 from moothall.app.main import serve
+from moothall.app.metrics import METRICS
+from moothall.app.metrics import PREFIX as METRICS_PREFIX
 from moothall.client.cli.derive import REPLACED
 from moothall.core.codes import HTTP_STATUS, RETRYABLE, Code
 from moothall.core.errors import FRAMEWORK_ERRORS, ActionError
@@ -78,13 +80,14 @@ def make_pages() -> dict[Path, str]:
     """Return the text that each page should have."""
     catalog = Catalog(find_rooms((), ()))
     errors, settings = REFERENCE / "errors.md", REFERENCE / "settings.md"
-    rooms = REFERENCE / "writing-rooms.md"
+    rooms, metrics = REFERENCE / "writing-rooms.md", REFERENCE / "metrics.md"
     parts = {"codes": _codes(), "framework": _errors(FRAMEWORK_ERRORS), "rooms": _rooms(catalog)}
     return {
         REFERENCE / "actions.md": _actions(catalog),
         REFERENCE / "commands.md": make_commands_page(catalog),
         REFERENCE / "feeds.md": _feeds(catalog),
         errors: _put(errors.read_text("utf-8"), parts),
+        metrics: _put(metrics.read_text("utf-8"), {"metrics": _metrics()}),
         rooms: _put(rooms.read_text("utf-8"), make_parts()),
         settings: _put(
             settings.read_text("utf-8"), {"settings": _settings(), "tables": _tables(catalog)}
@@ -183,6 +186,19 @@ def _tables(catalog: Catalog) -> str:
         head = ("setting", "default", "value", "environment", "meaning")
         parts.append(f"### [{table}]\n\n{(inspect.getdoc(kind) or '')}\n\n{_table(head, rows)}")
     return "\n".join(parts)
+
+
+def _metrics() -> str:
+    rows = (
+        (
+            f"`{METRICS_PREFIX}{name}`",
+            metric.kind,
+            ", ".join(f"`{label}`" for label in metric.labels),
+            metric.meaning,
+        )
+        for name, metric in METRICS.items()
+    )
+    return _table(("metric", "kind", "labels", "meaning"), rows)
 
 
 def _docstrings_of_fields(cls: type) -> dict[str, str]:

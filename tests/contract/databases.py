@@ -2,11 +2,14 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from hashlib import blake2b
 from pathlib import Path
 from typing import NoReturn, Protocol, TypeVar
 
 from moothall.ports.database import Database, Transaction
+from moothall.storage.postgres import PostgresDatabase, read_address
 from moothall.storage.sqlite import SqliteDatabase
+from tests.servers.postgres import make_database
 
 T = TypeVar("T")
 
@@ -34,7 +37,12 @@ async def open_sqlite(place: Path) -> OpenDatabase:
     return SqliteDatabase.open(place / "hall.sqlite", on_sync_failure=never)
 
 
-ADAPTERS: dict[str, Adapter] = {"sqlite": open_sqlite}
+async def open_postgres(place: Path) -> OpenDatabase:
+    name = f"contract_{blake2b(str(place).encode(), digest_size=8).hexdigest()}"
+    return await PostgresDatabase.open(read_address(await make_database(name)))
+
+
+ADAPTERS: dict[str, Adapter] = {"sqlite": open_sqlite, "postgres": open_postgres}
 
 
 @asynccontextmanager

@@ -71,7 +71,7 @@ class RunningHall:
     def __init__(self, folder: Path, *options: str, port: int = 0) -> None:
         self.folder = folder
         log = folder.parent / f"{folder.name}.log"
-        own = ("--data", str(folder), "--port", str(port or free_port()))
+        own = ("--data", str(folder), "--port", str(port or free_port()), "--metrics-port", "0")
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
                 [*PROGRAM, "serve", *own, *options],
@@ -86,6 +86,10 @@ class RunningHall:
         self.ndjson_port = int(self._find(r"ndjson(?:\+plain)?://\S+:(\d+)"))
 
     @property
+    def metrics_port(self) -> int:
+        return int(self._find(r"metrics +http://127\.0\.0\.1:(\d+)/metrics"))
+
+    @property
     def fingerprint(self) -> str:
         return self._find(r"(sha256:[0-9a-f]{64})")
 
@@ -93,6 +97,10 @@ class RunningHall:
     def secret(self) -> str:
         """The one-time secret of the first administrator."""
         return self._find(r"one-time secret: (\S+)")
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, and do not wait."""
+        self._process.send_signal(number)
 
     def wait(self) -> int:
         """Wait until it stops by itself, and return its exit status."""

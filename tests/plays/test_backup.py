@@ -15,7 +15,7 @@ import apsw
 import msgspec
 import pytest
 
-from moothall.app.compose import DATABASE_FILE
+from moothall.app.foundation import DATABASE_FILE
 from moothall.client import CallError, Hall
 from tests.plays.conftest import PROGRAM, RunningHall, environment
 from tests.plays.kill_load import (

@@ -1,11 +1,18 @@
-"""A hall behind a proxy on its own machine, used by a web page."""
+"""A hall behind a proxy on its own machine: used by a web page, and by the client program."""
 
+import asyncio
 import http.client
 import json
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.conformance.balancer import header_v1, header_v2, open_balancer
 from tests.plays.conftest import PASSWORD, NewPerson, RunningHall, StartHall
 
 APP = "https://app.example"
@@ -60,10 +67,72 @@ def test_the_trail_knows_clients_behind_the_proxy_and_listed_pages_call(
     assert sources == [CLIENT], "one guest, and the page that is not listed made none"
 
 
+@dataclass
+class Balancer:
+    """A balancer that passes TCP through; the header names whoever connects next."""
+
+    header: bytes
+    port: int = 0
+
+
+@contextmanager
+def balance(hall: RunningHall) -> Iterator[Balancer]:
+    """Run a balancer before a hall, beside what the test does."""
+    balancer = Balancer(b"")
+    opened: queue.Queue[tuple[asyncio.AbstractEventLoop, asyncio.Event, int]] = queue.Queue()
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        async with open_balancer(hall.port, lambda: balancer.header) as port:
+            opened.put((asyncio.get_running_loop(), stop, port))
+            await stop.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    loop, stop, balancer.port = opened.get(timeout=20)
+    try:
+        yield balancer
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.mark.requirement("R30")
+def test_the_trail_knows_clients_behind_a_balancer_that_passes_tls_through(
+    start_hall: StartHall, new_person: NewPerson
+) -> None:
+    set_all = ("--set", "trusted_proxies=127.0.0.1", "--set", "proxy_protocol=true")
+    hall = start_hall("hall", *set_all)
+    assert "through trusted proxies only" in hall.banner
+    with balance(hall) as balancer:
+        url = f"https://localhost:{balancer.port}"
+        boss, other = new_person(), new_person()
+        balancer.header = header_v2(CLIENT)
+        # The certificate that they pin is the hall's own.
+        boss.does("server", "add", "hall", url, "--fingerprint", hall.fingerprint)
+        boss.does("register", "boss", "--password-stdin", stdin=f"{PASSWORD}\n")
+        boss.does("administration", "claim", "--secret-stdin", stdin=f"{hall.secret}\n")
+        balancer.header = header_v1("2001:db8::7")
+        other.does("server", "add", "hall", url, "--fingerprint", hall.fingerprint)
+        other.does("register", "other", "--password-stdin", stdin=f"{PASSWORD}\n")
+
+        direct = other.moothall(
+            "server", "add", "direct", hall.url, "--fingerprint", hall.fingerprint
+        )
+        assert direct.returncode != 0, "nobody comes without the balancer"
+
+        balancer.header = header_v2(CLIENT)
+        rows = [json.loads(line) for line in boss.does("audit", "export").splitlines()]
+    sources = [row["source"] for row in rows if row["action"] == "identity.register"]
+    assert sources == [CLIENT, "2001:db8::7"]
+
+
 @pytest.mark.requirement("R30")
 @pytest.mark.parametrize(
     ("line", "told"),
     [
+        ("proxy_protocol = true", "list your balancers in trusted_proxies"),
         ('trusted_proxies = ["0.0.0.0/0"]', "is everybody"),
         ('web.origins = ["*"]', "list each origin"),
     ],

@@ -15,7 +15,8 @@ import apsw
 import pytest
 
 from moothall.action.checks import Level
-from moothall.app.compose import DATABASE_FILE, KEY_FILE, find_catalog
+from moothall.app.compose import find_catalog
+from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.config import Settings
 from moothall.app.doctor import examine
 from moothall.app.heads import HEADS_FILE

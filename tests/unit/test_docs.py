@@ -174,7 +174,15 @@ def test_readers_of_documents_read() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["actions.md", "commands.md", "errors.md", "feeds.md", "settings.md", "writing-rooms.md"],
+    [
+        "actions.md",
+        "commands.md",
+        "errors.md",
+        "feeds.md",
+        "metrics.md",
+        "settings.md",
+        "writing-rooms.md",
+    ],
 )
 def test_reference_is_current(name: str) -> None:
     path = DOCS / "reference" / name

@@ -198,6 +198,16 @@ class Connections:
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self._open.values()))
 
+    @property
+    def sessions(self) -> int:
+        """How many sessions have a connection."""
+        return len(self._of_session)
+
+    @property
+    def members(self) -> int:
+        """How many members have a connection."""
+        return len(self._of_member)
+
     def open(self, door: str, source: str, sink: Sink, *, hears: bool = True) -> Connection:
         """Return a new connection; its door calls :meth:`forget` when it is gone."""
         self._count += 1

@@ -7,7 +7,7 @@ silently mean other events.
 
 import msgspec
 
-from moothall.ports.database import Transaction
+from moothall.ports.database import Horizon, Transaction
 
 CURSOR_LENGTH_MAX = 64
 
@@ -23,15 +23,19 @@ class Extent(msgspec.Struct, frozen=True):
     epoch: str
     swept: int
     """All events up to this number are gone."""
+    settled: int
+    """No event up to this number can appear any more: a reader may begin after it."""
     last: int
+    """No cursor has a higher number."""
 
 
 async def find_extent(tx: Transaction) -> Extent:
     """Return the present extent."""
     row = await tx.fetch_one(_STATE)
     assert row is not None
-    epoch, swept, last = row
-    return Extent(epoch, swept, max(swept, last))
+    epoch, swept, newest = row
+    horizon = await tx.find_horizon() or Horizon(newest, newest)
+    return Extent(epoch, swept, max(swept, horizon.settled), max(swept, horizon.last))
 
 
 def read_cursor(text: str, extent: Extent) -> int | None:

@@ -16,10 +16,11 @@ Whoever edits this file: :meth:`FeedHub._deliver` is paid for each reader of eac
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 
 import structlog
+from msgspec.structs import replace
 
 from moothall.action.connections import Connection
 from moothall.action.feed import OpenFeed
@@ -175,6 +176,16 @@ class FeedHub:
         self._groups: dict[GroupKey, Group] = {}
         self._by_stream: dict[str, set[Group]] = {}
         self._fresh: list[Push] = []
+        self.settled: int | None = None
+        """Up to which number no event is missing, where numbers may appear out of order."""
+        self.published = 0
+        """Events that became known here since the start, followed or not."""
+        self.delivered = 0
+        """Events that readers got right after the commit, each counted for each reader."""
+        self.read_later = 0
+        """Events that readers got from the rows, because they began or came back."""
+        self.on_delivery: Callable[[Push], None] = lambda _newest: None
+        """Called when what was published has been sent, with its newest event; must not raise."""
         self._turns = asyncio.Semaphore(READERS_MAX)
 
     @property
@@ -186,6 +197,7 @@ class FeedHub:
 
     def publish(self, pushes: Sequence[Push]) -> None:
         """Deliver what a commit wrote, in this turn of the loop; in the order of the commits."""
+        self.published += len(pushes)
         if not self._by_stream:
             return
         wanted = [push for push in pushes if push.stream in self._by_stream]
@@ -210,19 +222,21 @@ class FeedHub:
                 subscription.is_behind = True
             if group.live or group.joining:
                 self._send(group, found)
+        self.on_delivery(pushes[-1])
 
-    @staticmethod
-    def _send(group: Group, pushes: list[Push]) -> None:
+    def _send(self, group: Group, pushes: list[Push]) -> None:
         """Encode once, send to all."""
         encode = next(iter(group.live or group.joining)).connection.sink.encode
         frames = [encode(push, group.feed) for push in pushes]
         data = b"".join(frames)
         group.cursor = pushes[-1].cursor
+        self.delivered += len(pushes) * len(group.live)
         # Copies, because a reader whose queue is full leaves while it is sent to.
         for subscription in list(group.live):
             subscription.connection.sink.send(data)
         for subscription in list(group.joining):
             is_new = [push.seq > subscription.floors.get(push.stream, 0) for push in pushes]
+            self.delivered += sum(is_new)
             new = data if all(is_new) else b"".join(compress(frames, is_new))
             subscription.connection.sink.send(new)
             if subscription.passes(pushes) and subscription in group.joining:
@@ -345,13 +359,17 @@ class FeedHub:
             )
         while not subscription.has_ended():
             subscription.is_behind = False
+            settled = self.settled  # before the page is read, or it could miss what is settled
             async with self._turns:
                 pushes, is_last = await self._database.read(lambda tx: read_page(tx, positions))
             for push in pushes:
                 await sink.drained()
                 if subscription.has_ended():
                     return
+                if settled is not None and push.cursor > settled:
+                    push = replace(push, cursor=settled)  # noqa: PLW2901 - the same event
                 sink.send(sink.encode(push, feed.name))
+                self.read_later += 1
                 positions[push.stream] = push.seq
                 subscription.start = push.cursor
             if is_last and not subscription.is_behind:

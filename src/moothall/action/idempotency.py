@@ -12,12 +12,14 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from moothall.core.errors import InternalError, KeyReusedError, ReplyNotKeptError
-from moothall.core.units import DAY_MS, KIBIBYTE, SECOND_MS
+from moothall.core.units import DAY_MS, HOUR_MS, KIBIBYTE, SECOND_MS
 from moothall.ports.clock import Clock
 from moothall.ports.database import Transaction
 
 REPLY_BYTES_MAX = 256 * KIBIBYTE
 SWEPT_ROWS_MAX = 500
+NODES_DIFFER_MS = HOUR_MS
+"""The clocks of two nodes differ by less: each writes its own down every ten minutes."""
 
 _FIND_ON = """
 SELECT request_digest, reply FROM action_reply
@@ -28,6 +30,10 @@ _FIND = " UNION ALL ".join(_FIND_ON.format(day=day) for day in (1, 2, 3))
 _INSERT = """
 INSERT INTO action_reply (day, actor, action, key, request_digest, reply)
 VALUES ($1, $2, $3, $4, $5, $6)
+"""
+_KEEP = """
+UPDATE action_reply_clock SET now_ms = CASE WHEN now_ms < $1 THEN $1 ELSE now_ms END
+WHERE id = 1 RETURNING now_ms
 """
 _SWEEP = """
 DELETE FROM action_reply WHERE (day, actor, action, key) IN (
@@ -73,8 +79,10 @@ class ReplyClock:
         self._began_s = self._clock.monotonic()
 
     async def keep(self, tx: Transaction) -> None:
-        """Write down how far it went."""
-        await tx.execute("UPDATE action_reply_clock SET now_ms = $1 WHERE id = 1", self.now_ms())
+        """Write down how far it went; where another node's went further, go on from there."""
+        row = await tx.fetch_one(_KEEP, self.now_ms())
+        if row is not None and row[0] > self.now_ms():
+            self._began_ms += row[0] - self.now_ms()
 
     def now_ms(self) -> int:
         """Return milliseconds that never go back, and seldom are UTC's."""
@@ -123,4 +131,4 @@ async def remember_reply(
 
 async def sweep_replies(tx: Transaction, now_ms: int) -> int:
     """Forget at most 500 replies older than a day and return how many."""
-    return await tx.execute(_SWEEP, now_ms // DAY_MS - 1, SWEPT_ROWS_MAX)
+    return await tx.execute(_SWEEP, (now_ms - NODES_DIFFER_MS) // DAY_MS - 1, SWEPT_ROWS_MAX)

@@ -19,10 +19,21 @@ from moothall.action.declare import Effect, room_of
 from moothall.action.idempotency import ReplyClock, sweep_replies
 from moothall.action.service import ROOM_PREFIX
 from moothall.core.errors import DeclarationError
+from moothall.core.units import HOUR_MS
 from moothall.ports.lease import Lease
 
 if TYPE_CHECKING:
     from moothall.action.house import House
+
+NOTICES_KEPT_MS = 2 * HOUR_MS
+"""Twice as long as a node relies on them (`action/tail.py`)."""
+
+# By the newest one, so that no node's clock matters.
+_SWEEP_NOTICES = """
+DELETE FROM action_notice WHERE number IN (
+  SELECT number FROM action_notice
+  WHERE at_ms < (SELECT max(at_ms) FROM action_notice) - $1 ORDER BY number LIMIT 500)
+"""
 
 JobHandler = Callable[[Context], Awaitable[None]]
 
@@ -38,13 +49,19 @@ class Job:
     every_ms: int
     handler: JobHandler
     effect: Effect = Effect.FLOW
+    is_of_each_node: bool = False
 
 
-def job(*, every_ms: int) -> Callable[[JobHandler], Job]:
+def job(*, every_ms: int, is_of_each_node: bool = False) -> Callable[[JobHandler], Job]:
     """Declare a job, which runs at start and then every ``every_ms``.
 
     Its principal is ``room:<room>``. A step that changes something leaves an audit row,
     unless it says ``outcome=None``.
+
+    Args:
+        every_ms: How long it rests after each run.
+        is_of_each_node: Whether every node of a hall runs it, for what each keeps of its own;
+            otherwise one of them does.
 
     Raises:
         DeclarationError: It is no ``async def`` function of ``ctx``, or runs too often.
@@ -62,7 +79,8 @@ def job(*, every_ms: int) -> Callable[[JobHandler], Job]:
             msg = f"{name}: every_ms must be at least {EVERY_MS_MIN}"
             raise DeclarationError(msg)
         room = room_of(name, handler.__module__, "jobs")
-        return Job(room, f"{room}.{handler.__name__}", every_ms, handler)
+        name = f"{room}.{handler.__name__}"
+        return Job(room, name, every_ms, handler, is_of_each_node=is_of_each_node)
 
     return declare
 
@@ -93,11 +111,17 @@ async def _keep_reply_clock(ctx: Context) -> None:
     await ctx.write(lambda step: ctx.use(ReplyClock).keep(step.tx), outcome=None)
 
 
+async def _sweep_notices(ctx: Context) -> None:
+    """Delete notices that every node has read long ago."""
+    await repeat(ctx, lambda step: step.tx.execute(_SWEEP_NOTICES, NOTICES_KEPT_MS))
+
+
 KEEP_REPLY_CLOCK = "action.keep_reply_clock"
 
 FRAMEWORK_JOBS = (
     Job("action", "action.sweep_replies", 30_000, _sweep_replies),
-    Job("action", KEEP_REPLY_CLOCK, 600_000, _keep_reply_clock),
+    Job("action", KEEP_REPLY_CLOCK, 600_000, _keep_reply_clock, is_of_each_node=True),
+    Job("action", "action.sweep_notices", 600_000, _sweep_notices),
 )
 """What the framework itself keeps house of."""
 
@@ -105,9 +129,25 @@ FRAMEWORK_JOBS = (
 class SoleHolder:
     """Implements Lease where only one process can open the data, as on SQLite."""
 
+    async def start(self) -> None:
+        """Do nothing: there is nobody to ask."""
+
+    async def close(self) -> None:
+        """Do nothing: there is nobody to let have it."""
+
     async def hold(self, name: str) -> bool:  # noqa: ARG002 - there is nobody to share with
         """Hold every lease."""
         return True
+
+
+@dataclass(slots=True)
+class JobTally:
+    """How the runs of one job ended since the start."""
+
+    runs: int = 0
+    failures: int = 0
+    succeeded_at_ms: int | None = None
+    """When the last run that succeeded ended (UTC epoch milliseconds); None before the first."""
 
 
 class JobRunner:
@@ -119,6 +159,7 @@ class JobRunner:
         self._jobs = {job.name: job for job in jobs}
         self._lease = lease
         self._tasks: list[asyncio.Task[None]] = []
+        self.tallies = {name: JobTally() for name in self._jobs}
 
     def start(self) -> None:
         """Begin, on the running loop."""
@@ -136,9 +177,16 @@ class JobRunner:
 
     async def run(self, name: str) -> None:
         """Run one job once, now; what it raises is raised."""
-        found = self._jobs[name]
-        if await self._lease.hold(name):
+        found, tally = self._jobs[name], self.tallies[name]
+        if not found.is_of_each_node and not await self._lease.hold(name):
+            return
+        tally.runs += 1
+        try:
             await found.handler(self._context(found))
+        except Exception:
+            tally.failures += 1
+            raise
+        tally.succeeded_at_ms = self._house.clock.now_ms()
 
     async def _repeat(self, found: Job) -> None:
         """Run one job at its interval."""

@@ -28,8 +28,10 @@ from moothall.action.call import KEY_LENGTH_MAX, Call, Reply, is_idempotency_key
 from moothall.action.context import Context
 from moothall.action.declare import Action, Effect
 from moothall.action.house import House
-from moothall.action.limiter import Limiter, PerSource
+from moothall.action.limiter import Limiter, PerSource, Rate
 from moothall.action.model import Request
+from moothall.action.tail import Tail
+from moothall.action.tally import CallTally
 from moothall.action.token import Claims, TokenVerifier
 from moothall.core.addresses import network_of
 from moothall.core.codes import Code
@@ -40,6 +42,7 @@ from moothall.core.errors import (
     InvalidArgumentError,
     PermissionDeniedError,
     Problem,
+    RateLimitedError,
     UnauthenticatedError,
     UnknownActionError,
 )
@@ -94,9 +97,11 @@ class Pipeline:
         self._house = house
         self._verifier = verifier
         self._limiter = Limiter(house.clock, scale=limits_scale)
+        self.tally = CallTally(house.catalog.actions.values())
         self._source_rate = source_rate
         self._activity = house.find_port(Activity)
         self._arrivals = house.find_port(Arrivals)
+        self._tail = house.find_port(Tail)
         self._reply_clock = house.use(idempotency.ReplyClock)
         # A number per call under a random prefix per process: unique without randomness
         # per call, and it tells nothing but how many calls there were.
@@ -118,24 +123,33 @@ class Pipeline:
         Raises:
             RateLimitedError: It would have to wait for more than a second.
         """
-        return self._limiter.reserve(
-            network_of(source),
-            self._source_rate,
-            burst_seconds=BURST_SECONDS,
-            delay_seconds_max=DELAY_SECONDS_MAX,
-        )
+        try:
+            return self._limiter.reserve(
+                network_of(source),
+                self._source_rate,
+                burst_seconds=BURST_SECONDS,
+                delay_seconds_max=DELAY_SECONDS_MAX,
+            )
+        except RateLimitedError:
+            self.tally.refusals["source"] += 1
+            raise
 
     async def answer(self, call: Call) -> Reply:
         """Carry out ``call`` and return the result or the problem."""
         request_id = self.make_request_id()
+        monotonic = self._house.clock.monotonic
+        begun = monotonic()
         try:
-            return Reply(request_id, body=await self._pass(call, request_id))
+            reply = Reply(request_id, body=await self._pass(call, request_id))
         except ActionError as error:
             if error.code is Code.INTERNAL:
-                return Reply(request_id, problem=self._fault(call, request_id, error))
-            return Reply(request_id, problem=error.problem(request_id))
+                reply = Reply(request_id, problem=self._fault(call, request_id, error))
+            else:
+                reply = Reply(request_id, problem=error.problem(request_id))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a bug answers `internal`, no more
-            return Reply(request_id, problem=self._fault(call, request_id, error))
+            reply = Reply(request_id, problem=self._fault(call, request_id, error))
+        self.tally.count(call.action, reply.problem, monotonic() - begun)
+        return reply
 
     async def _pass(self, call: Call, request_id: str) -> bytes:
         """Take ``call`` through the checks that need no transaction, then to its deed."""
@@ -171,14 +185,16 @@ class Pipeline:
         """Charge the address; unknown actions are charged too."""
         source = network_of(call.source)
         if not call.is_charged:
-            self._limiter.spend(source, self._source_rate)
+            self._spend("source", source, self._source_rate)
         if action is not None and isinstance(action.limit, PerSource):
-            self._limiter.spend((action.name, source), action.limit)
+            self._spend("action", (action.name, source), action.limit)
 
     def _authenticate(self, call: Call, action: Action[Any, Any]) -> Claims:
         """Return who calls. A PUBLIC action looks at no token, good or bad."""
         if isinstance(action.access, Public):
             return _NOBODY
+        if self._tail is not None:
+            self._tail.check()
         if call.token is None:
             raise UnauthenticatedError(
                 "the call carries no access token",
@@ -189,7 +205,15 @@ class Pipeline:
     def _limit_actor(self, action: Action[Any, Any], claims: Claims) -> None:
         """Charge the member."""
         if not isinstance(action.limit, PerSource):
-            self._limiter.spend((action.name, claims.member_id), action.limit)
+            self._spend("member", (action.name, claims.member_id), action.limit)
+
+    def _spend(self, limit: str, key: object, rate: Rate) -> None:
+        """Use one call of ``rate``, and count a refusal as one of ``limit``."""
+        try:
+            self._limiter.spend(key, rate)
+        except RateLimitedError:
+            self.tally.refusals[limit] += 1
+            raise
 
     async def _welcome(
         self, arrivals: Arrivals, call: Call, claims: Claims, request_id: str

@@ -176,8 +176,9 @@ def _bar(size_bytes: int) -> "Iterator[Advance]":
 
 def _take(state: State, settings: "Settings", destination: Path, keys: Path | None) -> int:
     from moothall.app.backup import TIMES_READ, take_backup  # noqa: PLC0415
-    from moothall.app.compose import DATABASE_FILE, find_catalog, find_heads  # noqa: PLC0415
+    from moothall.app.compose import find_catalog, find_heads  # noqa: PLC0415
     from moothall.app.config import read_hall_tables  # noqa: PLC0415
+    from moothall.app.foundation import DATABASE_FILE  # noqa: PLC0415
 
     tables = read_hall_tables(settings.tables, find_catalog(settings).settings)
     data = settings.data_path
@@ -202,7 +203,7 @@ def _take(state: State, settings: "Settings", destination: Path, keys: Path | No
 
 
 def _verify(state: State, folder: Path) -> int:
-    from moothall.app.compose import DATABASE_FILE  # noqa: PLC0415
+    from moothall.app.foundation import DATABASE_FILE  # noqa: PLC0415
     from moothall.app.manifest import verify_backup  # noqa: PLC0415
 
     with _bar(2 * _size_of(folder / DATABASE_FILE)) as advance:
@@ -218,7 +219,7 @@ def _restore(
     keys: Path,
     keeps_sessions: bool,  # noqa: FBT001 - passed on from a flag
 ) -> int:
-    from moothall.app.compose import DATABASE_FILE  # noqa: PLC0415
+    from moothall.app.foundation import DATABASE_FILE  # noqa: PLC0415
     from moothall.app.restore import TIMES_READ, restore_backup  # noqa: PLC0415
 
     with _bar(TIMES_READ * _size_of(source / DATABASE_FILE)) as advance:

@@ -18,7 +18,7 @@ import apsw
 import msgspec
 
 from moothall import __version__
-from moothall.app.compose import DATABASE_FILE, KEY_FILE
+from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.heads import HEADS_FILE
 from moothall.app.manifest import (
     FORMAT,

@@ -5,7 +5,7 @@ import contextlib
 import fcntl
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -24,39 +24,41 @@ from moothall.action.feed import FeedIndex
 from moothall.action.house import House
 from moothall.action.hub import FeedHub
 from moothall.action.idempotency import ReplyClock
-from moothall.action.jobs import FRAMEWORK_JOBS, KEEP_REPLY_CLOCK, JobRunner, SoleHolder
+from moothall.action.jobs import FRAMEWORK_JOBS, KEEP_REPLY_CLOCK, JobRunner
 from moothall.action.migrations import migrate
 from moothall.action.outbox import Outbox
 from moothall.action.pipeline import Pipeline
 from moothall.action.service import Resources, RoomSettings
+from moothall.action.tail import Tail
 from moothall.action.token import TokenVerifier
 from moothall.app.config import Settings, check_resource_server, read_hall_tables
 from moothall.app.discovery import ALWAYS_SERVED, find_rooms
+from moothall.app.foundation import Foundation, open_embedded, open_shared
 from moothall.app.heads import HEADS_FILE, FileHeadLog
-from moothall.app.keyfile import load_sealing_key
 from moothall.app.world import SystemClock, SystemEntropy
 from moothall.core.disk import describe_failure, sync_path
 from moothall.core.errors import ConfigurationError
 from moothall.ports.audit import AuditLog
 from moothall.ports.authority import Authority
+from moothall.ports.bus import Bus
 from moothall.ports.claim import Claim
 from moothall.ports.clock import Clock
-from moothall.ports.database import Transaction
+from moothall.ports.database import Database, Transaction
 from moothall.ports.entropy import Entropy
 from moothall.ports.issuer import Issuer
 from moothall.ports.keyring import KeyRing
+from moothall.ports.learner import Learner
+from moothall.ports.lease import Lease
 from moothall.ports.sessions import SessionEnds
 from moothall.ports.shutdown import Shutdown
 from moothall.senders import build_senders
 from moothall.services.access.model import AuditSettings
 from moothall.services.identity.store import following
-from moothall.storage.sqlite import SqliteBounds, SqliteDatabase
+from moothall.storage.sqlite import SqliteBounds
 
 if TYPE_CHECKING:
     from typing import TextIO
 
-DATABASE_FILE = "hall.sqlite"
-KEY_FILE = "sealing.key"
 LOCK_FILE = "hall.lock"
 
 LAST_HEAD_JOBS = ("access.seal_audit", "access.publish_head")
@@ -74,7 +76,7 @@ class Hall:
 
     house: House
     pipeline: Pipeline
-    database: SqliteDatabase
+    database: Database
     catalog: Catalog
     keys: KeyRing
     issuer: str
@@ -86,6 +88,7 @@ class Hall:
     server_key: str | None
     """By which a resource server proves itself to its issuer; None elsewhere."""
     jobs: JobRunner
+    foundation: Foundation
     lock: "TextIO"
 
     def public_jwks(self) -> bytes:
@@ -98,7 +101,7 @@ class Hall:
         if (issuer := self.house.find_port(Issuer)) is not None:
             await issuer.close()
         await self._leave_word()
-        await self.database.close()
+        await self.foundation.close()
         self.lock.close()
 
     async def _leave_word(self) -> None:
@@ -126,6 +129,7 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
     issuer: Issuer | None = None,
     vfs: str | None = None,
     bounds: SqliteBounds | None = None,
+    bus: Bus | None = None,
 ) -> Hall:
     """Open the hall in the data folder, making it if there is none.
 
@@ -139,6 +143,7 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
         issuer: Instead of the one at the settings' address, in tests of resource servers.
         vfs: Name of an apsw VFS instead of the system's, in tests of faults.
         bounds: Of the database, instead of the defaults, in tests.
+        bus: Between nodes, instead of the one that the settings name, in tests.
 
     Raises:
         ConfigurationError: Something must be mended first.
@@ -151,7 +156,15 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
     _make_folder(folder)
     async with AsyncExitStack() as opened:
         lock = opened.enter_context(_lock(folder))
-        sealing_key = load_sealing_key(folder / KEY_FILE, entropy, database=folder / DATABASE_FILE)
+        foundation: Foundation
+        if settings.database:
+            foundation = await open_shared(settings, folder, entropy, bus)
+        else:
+            foundation = open_embedded(
+                folder, entropy, on_sync_failure=on_sync_failure, bounds=bounds, vfs=vfs
+            )
+        opened.push_async_callback(foundation.close)
+        database, sealing_key = foundation.database, foundation.sealing_key
         resources = make_resources(settings, catalog, tables, sealing_key, clock, entropy)
         audience = resources.audience
         connections, cursors = Connections(clock), Cursors()
@@ -169,26 +182,34 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
         sessions: SessionEnds = _port(ports, SessionEnds)
         authority = _port(ports, Authority)
         audit = _port(ports, AuditLog)
-        database = SqliteDatabase.open(
-            folder / DATABASE_FILE, on_sync_failure=on_sync_failure, bounds=bounds, vfs=vfs
-        )
-        opened.push_async_callback(database.close)
         await _migrate(database, clock, catalog)
+        hub = FeedHub(database, authority)
+        await foundation.join(hub)
+        if foundation.tail is not None:
+            ports[Tail] = foundation.tail
         way = await _find_way(settings, resources, database, issuer)
         if way.issuer is not None:
             opened.push_async_callback(way.issuer.close)
             ports[Issuer] = way.issuer
         await database.write(lambda tx: _load(tx, ports))
-        hub = FeedHub(database, authority)
         verifier = TokenVerifier(keys, sessions, clock, issuer=way.name, audience=audience)
         ports |= {FeedHub: hub, TokenVerifier: verifier}
         sessions.listen(connections.end_session)
         # Each second; where nothing is published, this is how a grant that is gone ends a feed.
         connections.on_look = hub.check_all
         house = House(
-            catalog, database, clock, entropy, authority, audit, ports, Outbox(hub.publish)
+            catalog,
+            database,
+            clock,
+            entropy,
+            authority,
+            audit,
+            ports,
+            Outbox(foundation.publisher(hub)),
         )
         pipeline = Pipeline(house, verifier, limits_scale=settings.limits_scale)
+        runner = _make_runner(house, foundation.lease)
+        await foundation.start(port for port in _each(ports) if isinstance(port, Learner))
         opened.pop_all()  # all went well: what is open stays open
         return Hall(
             house=house,
@@ -200,7 +221,8 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
             audience=audience,
             issuer_url=None if way.issuer is None else way.issuer.url,
             server_key=way.server_key,
-            jobs=_make_runner(house),
+            jobs=runner,
+            foundation=foundation,
             lock=lock,
         )
 
@@ -245,15 +267,15 @@ def find_catalog(settings: Settings) -> Catalog:
     return Catalog(find_rooms(chosen, own, is_follower=settings.is_resource_server))
 
 
-async def _migrate(database: SqliteDatabase, clock: Clock, catalog: Catalog) -> None:
+async def _migrate(database: Database, clock: Clock, catalog: Catalog) -> None:
     """Bring the tables of all rooms up to this release."""
     await migrate(database, clock, catalog.migrations, database.engine)
 
 
-def _make_runner(house: House) -> JobRunner:
+def _make_runner(house: House, lease: Lease) -> JobRunner:
     """Return what keeps the house."""
     jobs = [job for room in house.catalog.rooms.values() for job in room.jobs]
-    return JobRunner(house, [*FRAMEWORK_JOBS, *jobs], SoleHolder())
+    return JobRunner(house, [*FRAMEWORK_JOBS, *jobs], lease)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +288,7 @@ class _Way:
 
 
 async def _find_way(
-    settings: Settings, resources: Resources, database: SqliteDatabase, issuer: Issuer | None
+    settings: Settings, resources: Resources, database: Database, issuer: Issuer | None
 ) -> _Way:
     """Return the way to the issuer, which a resource server must have reached once.
 
@@ -343,10 +365,16 @@ def _provide(catalog: Catalog, resources: Resources) -> dict[type, object]:
 
 async def _load(tx: Transaction, ports: Mapping[type, object]) -> None:
     """Let each adapter read its state, once."""
-    for adapter in {id(adapter): adapter for adapter in ports.values()}.values():
+    await tx.lock("load")  # what a fresh hall begins with, one node makes
+    for adapter in _each(ports):
         load = getattr(adapter, "load", None)
         if load is not None:
             await load(tx)
+
+
+def _each(ports: Mapping[type, object]) -> Iterable[Any]:
+    """Return each adapter once, whatever it implements."""
+    return list({id(adapter): adapter for adapter in ports.values()}.values())
 
 
 def _port(ports: Mapping[type, object], port: Any) -> Any:

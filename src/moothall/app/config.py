@@ -51,6 +51,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Port of HTTPS and WebSocket; 0 takes any that is free."""
     ndjson_port: Port | None = None
     """Port of NDJSON; left out, the one after ``port``; 0 takes any that is free."""
+    metrics_host: str = "127.0.0.1"
+    """Address at which metrics and readiness are told, in plain text and to whoever asks: this
+    machine's own, or one of a network that is yours alone."""
+    metrics_port: Annotated[int, Meta(ge=-1, le=PORT_MAX)] | None = None
+    """Port of metrics and readiness; left out, the one after ``port`` and that of NDJSON, and none
+    if another program has it; 0 takes any that is free; -1: none."""
+    drain_seconds: Annotated[int, Meta(ge=0, le=600)] = 0
+    """How long calls are still answered after the hall was told to stop, while ``/readyz`` says
+    so, for a balancer that sends none any more when it has seen that. A second signal cuts it
+    short."""
     certificate: str = ""
     """PEM file of one's own certificate (with its chain); empty: a self-made one."""
     key: str = ""
@@ -60,6 +70,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     trusted_proxies: tuple[str, ...] = ()
     """Addresses and networks of proxies, as ``10.0.0.0/8``; only they are believed whom they
     speak for (``X-Forwarded-For``), and ``connections_per_source_max`` does not hold for them."""
+    proxy_protocol: bool = False
+    """Trusted proxies name their client at the beginning of each connection, by HAProxy's PROXY
+    protocol (version 1 or 2), at every door; nobody else may connect then."""
+    database: str = ""
+    """Address of a PostgreSQL database (``postgresql://user@host/name``) that several nodes share;
+    empty: a file in the data folder, and one process."""
+    database_password_file: str = ""
+    """File with the password of the database's user; empty: it needs none, or ``PGPASSFILE``
+    names it."""
+    database_writers_max: Annotated[int, Meta(ge=1, le=1_000)] = 12
+    """Connections of this node for writes."""
+    database_readers_max: Annotated[int, Meta(ge=1, le=1_000)] = 6
+    """Connections of this node for reads."""
+    bus: str = ""
+    """Address of a NATS server (``nats://host`` or ``tls://host``) that carries hints between
+    nodes; empty: nodes see each other's changes twice a second."""
+    bus_user: str = ""
+    """Name to sign in to the bus with, beside ``bus_password_file``."""
+    bus_password_file: str = ""
+    """File with the password for the bus."""
+    bus_token_file: str = ""
+    """File with a token for the bus."""
+    bus_credentials_file: str = ""
+    """File with credentials for the bus (``.creds``, or a seed of a user's key)."""
+    bus_authority: str = ""
+    """PEM file of the authority that vouches for the bus; empty: one that this system trusts."""
     functions: tuple[str, ...] = ()
     """Folders of rooms of one's own."""
     rooms: tuple[str, ...] = ()
@@ -99,6 +135,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             msg = f"ndjson_port: there is no port after {PORT_MAX}; choose one"
             raise ConfigurationError(msg)
         return self.port + 1 if self.port else 0
+
+    @property
+    def watch_port(self) -> int | None:
+        """The port of metrics and readiness, 0 for any; None: it is not to be opened."""
+        if self.metrics_port is not None:
+            return None if self.metrics_port < 0 else self.metrics_port
+        follows = max(self.port, self.line_port) + 1
+        return follows if self.port and follows <= PORT_MAX else 0
 
     @property
     def is_resource_server(self) -> bool:
@@ -143,7 +187,7 @@ def read_settings(
         flags: Settings given on the command line; None means not given.
         environment: The process environment; ``MOOTHALL_PORT`` sets ``port``.
         file: A TOML file, or None.
-        assignments: ``table.name=value``, given on the command line.
+        assignments: ``name=value`` or ``table.name=value``, given on the command line.
 
     Raises:
         ConfigurationError: A key is unknown or a value is out of its range; names where.
@@ -164,10 +208,15 @@ def read_settings(
         _add_tables(tables, {table: {field: from_environment.pop(name)}})
     known = _known(from_environment, f"the environment ({PREFIX}...): ")
     given.append(("the environment", _split_lists(known)))
+    assigned: dict[str, Any] = {}
     for assignment in assignments:
-        _add_tables(tables, _read_assignment(assignment))
+        table, name, value = _read_assignment(assignment)
+        if table:
+            _add_tables(tables, {table: {name: value}})
+        else:
+            assigned[name] = value
     flags = {name: value for name, value in flags.items() if value is not None}
-    given.append(("the command line", _split_lists(flags)))
+    given.append(("the command line", _split_lists({**_known(assigned, "--set: "), **flags})))
     found = {name: value for _, values in given for name, value in values.items()}
     found["tables"] = tables
     try:
@@ -258,14 +307,16 @@ def _add_tables(tables: dict[str, dict[str, Any]], more: Mapping[str, Mapping[st
         tables.setdefault(table, {}).update(values)
 
 
-def _read_assignment(text: str) -> dict[str, dict[str, Any]]:
-    """Read ``table.name=value``."""
-    name, is_given, value = text.partition("=")
-    table, is_dotted, field = name.strip().partition(".")
-    if not (is_given and is_dotted and table and field):
-        msg = f"--set {text!r}: write TABLE.NAME=VALUE, as in lockout.attempts_max=5"
+def _read_assignment(text: str) -> tuple[str, str, str]:
+    """Read ``table.name=value``, or ``name=value`` with the table ''."""
+    target, is_given, value = text.partition("=")
+    table, is_dotted, name = target.strip().rpartition(".")
+    if not (is_given and name and bool(table) == bool(is_dotted)):
+        msg = (
+            f"--set {text!r}: write NAME=VALUE or TABLE.NAME=VALUE, as in lockout.attempts_max=5"
+        )
         raise ConfigurationError(msg)
-    return {table: {field: value.strip()}}
+    return table, name, value.strip()
 
 
 def _read_file(file: Path) -> dict[str, Any]:

@@ -26,13 +26,12 @@ from moothall.action.service import Resources
 from moothall.app import machine
 from moothall.app.backup import read_schema
 from moothall.app.compose import (
-    DATABASE_FILE,
-    KEY_FILE,
     LOCK_FILE,
     find_catalog,
     make_resources,
 )
 from moothall.app.config import Settings, check_resource_server, read_hall_tables
+from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.keyfile import LENGTH_BYTES, read_sealing_key
 from moothall.app.manifest import find_faults, steps_by_room
 from moothall.app.snapshot import check_is_there, open_snapshot

@@ -7,7 +7,7 @@ A door is anything that starts, stops, says where it is, and turns bytes into ca
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -24,7 +24,7 @@ from moothall.transports.http.bounds import HttpBounds
 from moothall.transports.http.openapi import build_openapi
 from moothall.transports.http.origins import read_origins
 from moothall.transports.http.server import HttpServer
-from moothall.transports.listener import Endpoint, ListenerBounds
+from moothall.transports.listener import Endpoint, Listener, ListenerBounds
 from moothall.transports.ndjson import NdjsonBounds, NdjsonServer
 from moothall.transports.proxies import read_networks
 from moothall.transports.settings import WebSettings
@@ -50,6 +50,21 @@ class Door(Protocol):
 
     async def stop(self) -> None:
         """Accept nothing more, let calls in flight end in their time, close."""
+        ...
+
+
+@runtime_checkable
+class CountedDoor(Protocol):
+    """A door whose connections are counted in the metrics; one that is not has none there."""
+
+    @property
+    def name(self) -> str:
+        """A fixed word, which stands in metrics."""
+        ...
+
+    @property
+    def listener(self) -> Listener:
+        """What accepts its connections."""
         ...
 
 
@@ -82,6 +97,7 @@ def _endpoint_of(settings: Settings, port: int, tls: ServerTls | None) -> Endpoi
         context=None if tls is None else tls.context,
         insecure=settings.insecure,
         trusted_proxies=read_networks(settings.trusted_proxies),
+        proxy_protocol=settings.proxy_protocol,
     )
 
 
@@ -96,6 +112,8 @@ def _limit(settings: Settings, bounds: ListenerBounds) -> ListenerBounds:
 
 class WebDoor:
     """HTTPS, and WebSocket on the same port."""
+
+    name = "https"
 
     def __init__(self, hall: Hall, settings: Settings, tls: ServerTls | None) -> None:
         """Serve ``hall``."""
@@ -122,6 +140,11 @@ class WebDoor:
         """Where it is, once started."""
         return f"{self._scheme}://{host_in_url(self._host)}:{self._door.port}"
 
+    @property
+    def listener(self) -> Listener:
+        """What accepts its connections."""
+        return self._door.listener
+
     async def start(self) -> None:
         """Listen."""
         await self._door.start()
@@ -134,6 +157,8 @@ class WebDoor:
 
 class LineDoor:
     """NDJSON, on the port after HTTPS."""
+
+    name = "ndjson"
 
     def __init__(self, hall: Hall, settings: Settings, tls: ServerTls | None) -> None:
         """Serve ``hall``."""
@@ -149,6 +174,11 @@ class LineDoor:
     def url(self) -> str:
         """Where it is, once started."""
         return f"{self._scheme}://{host_in_url(self._host)}:{self._door.port}"
+
+    @property
+    def listener(self) -> Listener:
+        """What accepts its connections."""
+        return self._door.listener
 
     async def start(self) -> None:
         """Listen."""

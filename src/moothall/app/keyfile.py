@@ -16,20 +16,23 @@ from moothall.ports.entropy import Entropy
 LENGTH_BYTES = 32
 
 
-def load_sealing_key(path: Path, entropy: Entropy, *, database: Path) -> bytes:
+def load_sealing_key(path: Path, entropy: Entropy, *, database: Path | None = None) -> bytes:
     """Return the key, making the file (mode 0600) for a hall that has no rows yet.
 
     Args:
         path: The file of the key; its folder exists.
         entropy: Where a new key comes from.
         database: The file whose rows the key seals. Once it holds anything, no key is made.
+            None where the caller knows that there is nothing to seal yet, or the key is there.
 
     Raises:
         ConfigurationError: The file is damaged or lost, or others may read it; or a new one
             cannot be written.
     """
     key = _find(path)
-    if key is None and not _has_content(database):
+    if key is not None:
+        return key
+    if database is None or not _has_content(database):
         return _make(path, entropy)
     return read_sealing_key(path, database=database)
 

@@ -14,8 +14,10 @@ import structlog
 
 from moothall.app.compose import Hall, open_hall
 from moothall.app.config import Settings
-from moothall.app.doors import DOORS, MakeDoor, open_doors
+from moothall.app.doors import DOORS, MakeDoor, host_in_url, open_doors
 from moothall.app.keyfile import write_secret_file
+from moothall.app.private_door import PrivateDoor, open_private_door
+from moothall.app.watch import Watch
 from moothall.core.errors import ConfigurationError
 from moothall.services.access.actions import digest_secret
 from moothall.services.access.store import renew_claim
@@ -45,6 +47,20 @@ async def serve(
     """
     # First, so that a signal during the start is not lost either.
     stop = _listen_for_signals()
+    watch = Watch()
+    async with open_private_door(settings, watch) as private:
+        await _serve(settings, announce, makers, stop, (watch, private))
+
+
+async def _serve(
+    settings: Settings,
+    announce: Callable[[str], None],
+    makers: Iterable[MakeDoor],
+    stop: asyncio.Event,
+    watched: tuple[Watch, PrivateDoor | None],
+) -> None:
+    """Open the hall and its doors, and close them when ``stop`` is set."""
+    watch, private = watched
     secret_file = settings.data_path / SECRET_FILE
     hall = await open_hall(
         settings,
@@ -62,8 +78,11 @@ async def serve(
             gc.collect()
             gc.freeze()
             gc.enable()
-            announce(_banner(doors.urls, settings, tls, hall, secret))
+            watch.opened(hall, doors)
+            announce(_banner(doors.urls, settings, tls, hall, secret, private))
             await _watch_certificate_until(stop, tls)
+            watch.stopping()
+            await _drain(stop, settings.drain_seconds)
         finally:
             await doors.close()
     finally:
@@ -125,6 +144,21 @@ async def _watch_certificate_until(stop: asyncio.Event, tls: ServerTls | None) -
             _renew_certificate(tls)
 
 
+async def _drain(stop: asyncio.Event, seconds: int) -> None:
+    """Go on answering calls while balancers learn that none should come any more.
+
+    Args:
+        stop: Set by the signal to stop; a second signal cuts the time short.
+        seconds: The time; 0 for none.
+    """
+    if not seconds:
+        return
+    _log.info("draining: calls are answered, and /readyz says that none should come", s=seconds)
+    stop.clear()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
 def _renew_certificate(tls: ServerTls) -> None:
     """Take a certificate that was replaced; a failure waits for the next round."""
     try:
@@ -135,7 +169,12 @@ def _renew_certificate(tls: ServerTls) -> None:
 
 
 def _banner(
-    urls: list[str], settings: Settings, tls: ServerTls | None, hall: Hall, secret: str | None
+    urls: list[str],
+    settings: Settings,
+    tls: ServerTls | None,
+    hall: Hall,
+    secret: str | None,
+    private: PrivateDoor | None,
 ) -> str:
     """Return what the operator sees when the doors are open."""
     url, *others = urls
@@ -144,6 +183,9 @@ def _banner(
         *(f"  also at      {other}" for other in others),
         f"  data         {settings.data_path}",
     ]
+    if private is not None:
+        host = host_in_url(settings.metrics_host)
+        lines.append(f"  metrics      http://{host}:{private.port}/metrics")
     pin = ""
     if tls is None and settings.trusted_proxies:
         lines.append("  certificate  none: plain text, for trusted proxies only")
@@ -154,6 +196,9 @@ def _banner(
     else:
         lines.append(f"  certificate  {tls.fingerprint}")
         pin = f" --fingerprint {tls.fingerprint}"
+    if settings.proxy_protocol:
+        lines.append("  clients      through trusted proxies only, which name them (PROXY protocol)")
+        url = "https://NAME-OF-THE-PROXY"
     program = _program()
     if hall.issuer_url is None:
         lines += [

@@ -16,8 +16,8 @@ from cryptography import x509
 
 from moothall.action.checks import Finding, Level
 from moothall.app.backup import TLS_FOLDER
-from moothall.app.compose import DATABASE_FILE, KEY_FILE
 from moothall.app.config import Settings
+from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.keyfile import read_sealing_key
 from moothall.app.snapshot import Snapshot
 from moothall.core.errors import ConfigurationError

@@ -20,6 +20,11 @@ EXIT_CONFIGURATION = 78
 @click.option(
     "--ndjson-port", type=click.IntRange(0, 65_535), help="Port of NDJSON (the one after --port)."
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(-1, 65_535),
+    help="Port of metrics and readiness, on 127.0.0.1 (the one after those; -1: none).",
+)
 @click.option("--certificate", metavar="FILE", help="PEM file of your own certificate.")
 @click.option("--key", metavar="FILE", help="PEM file of its key.")
 @click.option(
@@ -39,7 +44,7 @@ EXIT_CONFIGURATION = 78
 )
 @click.option("--config", metavar="FILE", envvar="MOOTHALL_CONFIG", help="A moothall.toml.")
 @click.option(
-    "--set", "assignments", metavar="TABLE.NAME=VALUE", multiple=True, help="Any other setting."
+    "--set", "assignments", metavar="[TABLE.]NAME=VALUE", multiple=True, help="Any other setting."
 )
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="What is logged."

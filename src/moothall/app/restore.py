@@ -26,8 +26,6 @@ from moothall.action.migrations import (
 from moothall.action.restore import AfterRestore, Restored, renew_epoch
 from moothall.app.backup import check_is_new, copy_keys_into, copy_private, new_folder
 from moothall.app.compose import (
-    DATABASE_FILE,
-    KEY_FILE,
     LOCK_FILE,
     Hall,
     find_catalog,
@@ -36,6 +34,7 @@ from moothall.app.compose import (
     open_hall,
 )
 from moothall.app.config import Settings, read_hall_tables
+from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.heads import HEADS_FILE
 from moothall.app.keyfile import read_sealing_key
 from moothall.app.manifest import (

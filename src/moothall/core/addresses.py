@@ -3,6 +3,8 @@
 import ipaddress
 from functools import lru_cache
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
 _MAPPED = "::ffff:"
 
 
@@ -14,6 +16,13 @@ def source_of(address: str) -> str:
     if address.startswith(_MAPPED) and "." in address:
         return address.removeprefix(_MAPPED)
     return address.partition("%")[0]
+
+
+def unmapped(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 one stands for (``::ffff:192.0.2.7``), or itself."""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
 
 
 def network_of(source: str) -> str:

@@ -1,19 +1,32 @@
 """Database and Transaction: rows, and the promise that what is acknowledged stays.
 
-There is one engine today, SQLite; what is said of PostgreSQL here is what rooms must do already, so
-that it can be the second. One SQL text serves both: parameters are written ``$1``, ``$2``, in any
-order and as often as needed; a ``$1`` in a literal, a quoted name or a comment is text. Statements
-may use ``ON CONFLICT`` and ``RETURNING``. A call ends its transaction by returning or raising,
-never by a ``COMMIT`` or ``ROLLBACK`` of its own.
+There are two engines, SQLite and PostgreSQL, and one SQL text serves both: parameters are written
+``$1``, ``$2``, in any order and as often as needed; a ``$1`` in a literal, a quoted name or a
+comment is text. Statements may use ``ON CONFLICT`` and ``RETURNING``. A call ends its transaction
+by returning or raising, never by a ``COMMIT`` or ``ROLLBACK`` of its own.
+
+On SQLite there is one writer, so a WRITE is alone. On PostgreSQL writes of all nodes run side by
+side at READ COMMITTED: what a call decides on, it reads with ``lock_rows``; an invariant over a
+set of rows locks the row of their parent, or a name by ``lock``. A write that breaks a unique or
+foreign key because another was quicker is run again, and then sees the other's rows.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
 Row: TypeAlias = tuple[Any, ...]
 """Columns in the order of the statement; a store turns them into models."""
+
+
+class Horizon(NamedTuple):
+    """How far the hall's numbers (of events, audit rows and notices) have come."""
+
+    settled: int
+    """Every number up to this one that will ever appear is seen by reads that begin from now on."""
+    last: int
+    """The last number that was given out; some below it may still be under way."""
 
 
 class Transaction(Protocol):
@@ -46,8 +59,32 @@ class Transaction(Protocol):
     async def lock_rows(self, sql: str, *params: object) -> list[Row]:
         """Read rows on which the call decides, and keep others from changing them.
 
-        ``sql`` names its rows in key order. PostgreSQL adds ``FOR UPDATE``; SQLite
-        has one writer and adds nothing.
+        ``sql`` names its rows in key order, from one table or joined without ``OUTER``.
+        PostgreSQL adds ``FOR NO KEY UPDATE``; SQLite has one writer and adds nothing. Within a
+        READ it locks nothing on either.
+        """
+        ...
+
+    async def lock(self, name: str) -> None:
+        """Hold the lock ``name`` until the transaction ends; who else asks for it waits.
+
+        For a decision on rows that may not exist yet, or on how many there are. Several are
+        taken in the order of their names. Nothing on SQLite.
+        """
+        ...
+
+    async def find_horizon(self) -> Horizon | None:
+        """Return how far the numbers have come; None where they appear in their order.
+
+        On PostgreSQL a transaction may commit after a later one that took higher numbers.
+        """
+        ...
+
+    async def tell_nodes(self, topic: str, key: str) -> None:
+        """Let every node read anew what its Learner of ``topic`` remembers of ``key``.
+
+        It acts when the change is committed; beside ``on_commit``, which changes the memory of
+        this node at once. Nothing on SQLite, where there is one node.
         """
         ...
 
@@ -75,7 +112,12 @@ class Database(Protocol):
     ``SuspendedError`` (``storage.errors``) names the line.
 
     A write that was acknowledged is seen by every read that starts afterwards.
+
+    Attributes:
+        engine: ``sqlite`` or ``postgres``.
     """
+
+    engine: str
 
     async def read(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run ``work`` on a snapshot.
@@ -94,4 +136,8 @@ class Database(Protocol):
             OverloadedError: Too many calls wait already.
             StorageUnavailableError: The disk is full or cannot be written.
         """
+        ...
+
+    async def close(self) -> None:
+        """Finish what waits and close; later calls are refused."""
         ...

@@ -6,6 +6,8 @@ whole road: limits, form, who, may they, the deed.
 """
 
 import itertools
+import os
+import shutil
 import sys
 import traceback
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -17,6 +19,7 @@ from typing import Any, TypeVar, cast, overload
 
 import msgspec
 import structlog
+from msgspec import structs
 
 from moothall.action.call import Call, Reply
 from moothall.action.connections import Connections
@@ -26,8 +29,10 @@ from moothall.action.model import Request
 from moothall.action.token import sign_token
 from moothall.app.compose import Hall, open_hall
 from moothall.app.config import Settings
+from moothall.app.foundation import KEY_FILE
 from moothall.core.errors import Problem
 from moothall.core.units import DAY_MS
+from moothall.ports.bus import Bus
 from moothall.ports.database import Row
 from moothall.ports.hasher import PasswordHasher
 from moothall.services.access.actions import digest_secret
@@ -113,12 +118,14 @@ class OpenHall:
     Attributes:
         hall: The hall itself, for what is not offered here.
         clock: Its clock; ``clock.advance(1_000)`` lets a second pass.
+        settings: With which it was opened.
     """
 
-    def __init__(self, hall: Hall, clock: ManualClock) -> None:
+    def __init__(self, hall: Hall, clock: ManualClock, settings: Settings) -> None:
         """Made by :func:`open_test_hall`."""
         self.hall = hall
         self.clock = clock
+        self.settings = settings
         self._sources = itertools.count(1)
 
     @overload
@@ -279,6 +286,8 @@ async def open_test_hall(  # noqa: PLR0913 - each is a part of the world that a 
     follows: NearIssuer | None = None,
     disk: SimulatedDisk | None = None,
     bounds: SqliteBounds | None = None,
+    node_of: OpenHall | None = None,
+    bus: Bus | None = None,
     **settings: Any,
 ) -> AsyncIterator[OpenHall]:
     """Open a hall whose data lies in ``folder``, and close it at the end.
@@ -294,12 +303,16 @@ async def open_test_hall(  # noqa: PLR0913 - each is a part of the world that a 
         follows: Makes it a resource server of another hall of the test; see ``NearIssuer``.
         disk: What its database lies on, to simulate faults; see ``SimulatedDisk``.
         bounds: Of its database, instead of the defaults.
-        settings: Other settings, by name.
+        node_of: Another node of the same hall, which runs on PostgreSQL; with its rooms and clock.
+        bus: Between nodes; see ``moothall.bus.MemoryBus``. Without one they look twice a second.
+        settings: Other settings, by name. ``database`` lets it run on PostgreSQL; so does the
+            environment's ``MOOTHALL_TEST_POSTGRES``, the address of a server on which each folder
+            gets a database of its own.
 
     Raises:
         ConfigurationError: A room is declared wrongly; the message says what to do.
     """
-    clock = clock or ManualClock()
+    clock = clock or (node_of.clock if node_of else ManualClock())
     if not structlog.is_configured():
         # By itself it would show the local variables of a fault, and take a second for it.
         plain = structlog.dev.ConsoleRenderer(
@@ -314,8 +327,12 @@ async def open_test_hall(  # noqa: PLR0913 - each is a part of the world that a 
         limits_scale=limits_scale,
         **{"public_url": ISSUER, **(follows.settings if follows else {}), **settings},
     )
+    if node_of is not None:
+        chosen = _join(chosen, node_of)
     entropy = SeededEntropy(next(_seeds) if seed is None else seed)
-    if disk is None:  # which must see each file from the beginning
+    if disk is None and bounds is None and node_of is None and not chosen.database:
+        chosen = await _choose_engine(chosen)
+    if disk is None and node_of is None and not chosen.database:  # a disk must see each file from the beginning
         await prepare_folder(chosen, entropy)
     hall = await open_hall(
         chosen,
@@ -325,15 +342,39 @@ async def open_test_hall(  # noqa: PLR0913 - each is a part of the world that a 
         issuer=follows,
         vfs=None if disk is None else disk.vfs,
         bounds=bounds,
+        bus=bus,
     )
     # The ports are given to the framework as a dict; Argon2 at its real cost would take
     # most of the time of a test.
     cast("dict[type, object]", hall.house.ports)[PasswordHasher] = CheapHasher()
     try:
-        yield OpenHall(hall, clock)
+        yield OpenHall(hall, clock, chosen)
     finally:
         await hall.close()
         _faults.clear()
+
+
+def _join(settings: Settings, first: OpenHall) -> Settings:
+    """Make a node of a hall that is open: the same database, the same key, its own folder."""
+    folder = settings.data_path
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (folder / KEY_FILE).exists():
+        shutil.copy(first.settings.data_path / KEY_FILE, folder / KEY_FILE)
+    shared = {
+        name: getattr(first.settings, name)
+        for name in ("database", "functions", "rooms", "public_url", "limits_scale", "tables")
+    }
+    return structs.replace(settings, **shared)
+
+
+async def _choose_engine(settings: Settings) -> Settings:
+    """Let the hall run on the server of this run of the tests, if there is one."""
+    server = os.environ.get("MOOTHALL_TEST_POSTGRES")
+    if not server:
+        return settings
+    from moothall.testing.postgres import prepare_database  # noqa: PLC0415 - takes a while to load
+
+    return structs.replace(settings, database=await prepare_database(settings, server))
 
 
 def _keep_fault(

@@ -14,7 +14,8 @@ from pathlib import Path
 import apsw
 
 from moothall.action.migrations import Migration, migrate, read_migrations
-from moothall.app.compose import DATABASE_FILE, KEY_FILE, find_catalog
+from moothall.app.compose import find_catalog
+from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.config import Settings
 from moothall.app.keyfile import load_sealing_key
 from moothall.ports.entropy import Entropy

@@ -58,26 +58,56 @@ class Seat:
     """The right to one connection; given back once, however it ends.
 
     Attributes:
-        source: Address of the peer, as :func:`~moothall.core.addresses.source_of` writes it.
-        network: By what the peer is counted and has its turn.
-        is_proxy: Whether the peer is a trusted proxy, so that its requests are another's.
+        source: Address of the client, as :func:`~moothall.core.addresses.source_of` writes it: of
+            the peer, or of whom a trusted proxy has opened the connection for.
+        network: By what the client is counted and has its turn.
+        is_proxy: Whether the client is a trusted proxy, so that its requests are another's.
     """
 
-    __slots__ = ("_admission", "is_proxy", "network", "source")
+    __slots__ = ("_admission", "_is_counted", "is_proxy", "network", "source")
 
-    def __init__(
-        self, admission: "Admission", network: str, source: str, *, is_proxy: bool
-    ) -> None:
-        """Belong to a network of ``admission``."""
+    def __init__(self, admission: "Admission", source: str) -> None:
+        """Belong to ``admission``, not counted for any network yet."""
         self._admission: Admission | None = admission
-        self.network = network
+        self._is_counted = False
         self.source = source
-        self.is_proxy = is_proxy
+        self.network = network_of(source)
+        self.is_proxy = admission.trusts(source)
+
+    def count(self) -> bool:
+        """Count for the network; a proxy does not, because it speaks for many.
+
+        Returns:
+            Whether the network may have one more connection.
+        """
+        assert self._admission is not None
+        self._is_counted = not self.is_proxy and self._admission.join(self.network)
+        return self.is_proxy or self._is_counted
+
+    def name_client(self, source: str | None) -> bool:
+        """Make a proxy's seat that of the client for whom it has opened the connection.
+
+        Args:
+            source: Address of the client; None where the proxy speaks for itself or does not
+                know for whom. The seat stays the proxy's then, but no request on it is believed
+                to be another's: its client may have written it.
+
+        Returns:
+            Whether the client may have one more connection; otherwise the seat is to be released.
+        """
+        assert self._admission is not None
+        if source is None:
+            self.is_proxy = False
+            return True
+        self.source = source
+        self.network = network_of(source)
+        self.is_proxy = self._admission.trusts(source)
+        return self.count()
 
     def release(self) -> None:
         """Give the seat back; a second time is nothing."""
         if self._admission is not None:
-            self._admission.leave(self.network)
+            self._admission.leave(self.network if self._is_counted else None)
             self._admission = None
 
 
@@ -106,28 +136,39 @@ class Admission:
         self._proxies_only = proxies_only
         self._taken: dict[str, int] = {}
         self.connections = 0
+        self.refused = 0
+        """How many were turned away since the start."""
         self.empty = asyncio.Event()
         self.empty.set()
 
     def admit(self, source: str) -> Seat | None:
         """Return a seat, or None where the house or this source has no more."""
-        network = network_of(source)
-        taken = self._taken.get(network, 0)
-        is_proxy = is_trusted(source, self._trusted_proxies)
-        may_enter = is_proxy or (taken < self._per_source_max and not self._proxies_only)
-        if self.connections >= self._connections_max or not may_enter:
+        seat = Seat(self, source)
+        may_enter = seat.is_proxy or not self._proxies_only
+        if self.connections >= self._connections_max or not may_enter or not seat.count():
             return None
-        self._taken[network] = taken + 1
         self.connections += 1
         self.empty.clear()
-        return Seat(self, network, source, is_proxy=is_proxy)
+        return seat
 
-    def leave(self, network: str) -> None:
-        """Count one connection less; called by its seat."""
+    def trusts(self, source: str) -> bool:
+        """Tell whether an address is a trusted proxy's."""
+        return is_trusted(source, self._trusted_proxies)
+
+    def join(self, network: str) -> bool:
+        """Count one connection of a network, if it may have one more; called by its seat."""
+        taken = self._taken.get(network, 0)
+        if taken >= self._per_source_max:
+            return False
+        self._taken[network] = taken + 1
+        return True
+
+    def leave(self, network: str | None) -> None:
+        """Count one connection less, of a network or of none; called by its seat."""
         self.connections -= 1
-        if (taken := self._taken[network] - 1) > 0:
+        if network is not None and (taken := self._taken[network] - 1) > 0:
             self._taken[network] = taken
-        else:
+        elif network is not None:
             del self._taken[network]
         if not self.connections:
             self.empty.set()

@@ -4,8 +4,10 @@ The loop's own servers accept without limit and count nobody; a client that is t
 has had its TLS handshake by then. Here a seat comes before the handshake, the handshake has
 its time, and what a connection is begins only after it. Handshakes that are ready together
 would run back to back and keep everybody else waiting, so they begin one at a time, at a steady
-pace, and the sources take turns. A door gives a protocol for each seat and keeps the rest: its
-connections, and how they end when the house closes.
+pace, and the sources take turns. Where balancers pass TCP through, each
+connection begins with a header that names their client, and is the client's from then on. A door
+gives a protocol for each seat and keeps the rest: its connections, and how they end when the house
+closes.
 """
 
 import asyncio
@@ -14,7 +16,7 @@ import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from moothall.core.addresses import source_of
@@ -23,6 +25,12 @@ from moothall.core.units import SECOND_MS
 from moothall.transports.admission import Admission, Seat, Turns
 from moothall.transports.bounds import check_bounds
 from moothall.transports.proxies import Networks
+from moothall.transports.proxy_protocol import (
+    HEADER_SIZE_BYTES_MAX,
+    ProxyHeader,
+    ProxyHeaderError,
+    find_header,
+)
 
 ACCEPT_TOGETHER_MAX = 8
 """Connections accepted before other work has its turn."""
@@ -45,6 +53,7 @@ class ListenerBounds:
         connections_max: Open connections, counted before the TLS handshake.
         connections_per_source_max: The same for one source: an IPv4 address, or a /64 network
             of IPv6, because one client has a whole one. Trusted proxies are not held to it.
+        proxy_header_timeout_ms: Header of the PROXY protocol, from accepting to its last byte.
         handshake_timeout_ms: TLS handshake, from its turn to its end.
         handshakes_per_second_max: TLS handshakes that begin in a second, evenly spread; more
             wait, and the sources that wait take turns. Who comes after a pause begins at once.
@@ -54,6 +63,7 @@ class ListenerBounds:
 
     connections_max: int = 10_000
     connections_per_source_max: int = 256
+    proxy_header_timeout_ms: int = 5 * SECOND_MS
     handshake_timeout_ms: int = 10 * SECOND_MS
     handshakes_per_second_max: int = 100
     write_timeout_ms: int = 30 * SECOND_MS
@@ -74,6 +84,8 @@ class Endpoint:
         context: Server side of TLS, or None with ``insecure``.
         insecure: Plain text: at loopback, or for trusted proxies and nobody else.
         trusted_proxies: Who may speak for others, from ``proxies.read_networks``.
+        proxy_protocol: Trusted proxies name their client at the beginning of each connection,
+            before TLS, and nobody else may connect.
     """
 
     host: str
@@ -81,16 +93,23 @@ class Endpoint:
     context: ssl.SSLContext | None
     insecure: bool = False
     trusted_proxies: Networks = ()
+    proxy_protocol: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse plain text that nobody asked for.
+        """Refuse plain text that nobody asked for, and a door that is for nobody.
 
         Raises:
-            ConfigurationError: Neither or both of ``context`` and ``insecure`` are given.
+            ConfigurationError: Neither or both of ``context`` and ``insecure`` are given, or
+                ``proxy_protocol`` without ``trusted_proxies``.
         """
         if (self.context is None) != self.insecure:
             raise ConfigurationError(
                 "a door needs a certificate, or 'insecure' for plain text on loopback"
+            )
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ConfigurationError(
+                "settings: proxy_protocol: only trusted proxies may name their clients, and there "
+                "are none; list your balancers in trusted_proxies"
             )
 
 
@@ -116,12 +135,14 @@ class Listener:
         self._port = endpoint.port
         self._context = endpoint.context
         self._trusted_proxies = endpoint.trusted_proxies
+        self._proxy_protocol = endpoint.proxy_protocol
         self._bounds = bounds or ListenerBounds()
         self._admission = Admission(
             self._bounds.connections_max,
             self._bounds.connections_per_source_max,
             endpoint.trusted_proxies,
-            proxies_only=endpoint.insecure and bool(endpoint.trusted_proxies),
+            proxies_only=endpoint.proxy_protocol
+            or (endpoint.insecure and bool(endpoint.trusted_proxies)),
         )
         self._listeners: list[socket.socket] = []
         self._opening: set[asyncio.Task[None]] = set()
@@ -138,6 +159,16 @@ class Listener:
     def connections(self) -> int:
         """Open connections, those in a handshake or waiting for it included."""
         return self._admission.connections
+
+    @property
+    def refused(self) -> int:
+        """Connections that were turned away since the start, being too many or no proxies."""
+        return self._admission.refused
+
+    @property
+    def handshakes_waiting(self) -> int:
+        """Connections that wait for their turn to begin TLS."""
+        return len(self._turns)
 
     async def start(self) -> None:
         """Listen.
@@ -232,9 +263,7 @@ class Listener:
                 return
             seat = self._admission.admit(source_of(address[0]))
             if seat is None:
-                # Turning away costs something too, and who is turned away may try for ever.
-                connection.close()
-                self._rest(listener, REFUSED_PAUSE_S)
+                self._turn_away(connection, listener)
                 return
             connection.setblocking(False)  # noqa: FBT003 - the standard library's way
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -242,10 +271,47 @@ class Listener:
                 connection.setsockopt(
                     socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREACHABLE_TIMEOUT_MS
                 )
-            if self._context is None:
-                self._begin(connection, seat)
+            if self._proxy_protocol:
+                self._begin(self._find_client(connection, seat, listener))
             else:
-                self._wait_for_turn(connection, seat)
+                self._let_in(connection, seat)
+
+    def _turn_away(self, connection: socket.socket, listener: socket.socket) -> None:
+        """Close a connection that has no seat, and rest.
+
+        Turning away costs something too, and who is turned away may try for ever.
+        """
+        self._admission.refused += 1
+        connection.close()
+        self._rest(listener, REFUSED_PAUSE_S)
+
+    async def _find_client(
+        self, connection: socket.socket, seat: Seat, listener: socket.socket
+    ) -> None:
+        """Make the seat of a trusted proxy its client's, and let the client in."""
+        is_let_in = False
+        try:
+            header = await _read_header(connection, self._bounds.proxy_header_timeout_ms)
+            # Who is read in the very turn in which listening ends comes too late.
+            if listener in self._listeners:
+                if seat.name_client(header.source):
+                    is_let_in = True
+                    self._let_in(connection, seat)
+                else:
+                    self._turn_away(connection, listener)
+        except (OSError, ProxyHeaderError) as error:
+            _log.debug("no connection through %s: %s", seat.source, error)
+        finally:
+            if not is_let_in:
+                connection.close()
+                seat.release()
+
+    def _let_in(self, connection: socket.socket, seat: Seat) -> None:
+        """Open a connection: at once where it is plain text, else when its handshake has a turn."""
+        if self._context is None:
+            self._begin(self._open(connection, seat))
+        else:
+            self._wait_for_turn(connection, seat)
 
     def _rest(self, listener: socket.socket, pause_s: float) -> None:
         """Accept nothing for a while; the system keeps who comes meanwhile."""
@@ -279,11 +345,11 @@ class Listener:
         self._next_turn_at = loop.time() + 1 / self._bounds.handshakes_per_second_max
         if self._turns:
             self._turn_timer = loop.call_at(self._next_turn_at, self._take_turn)
-        self._begin(*turn)
+        self._begin(self._open(*turn))
 
-    def _begin(self, connection: socket.socket, seat: Seat) -> None:
-        """Open a connection in a task of its own."""
-        task = asyncio.get_running_loop().create_task(self._open(connection, seat))
+    def _begin(self, opening: Coroutine[None, None, None]) -> None:
+        """Go on with a connection in a task of its own."""
+        task = asyncio.get_running_loop().create_task(opening)
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
@@ -308,3 +374,40 @@ class Listener:
             # The transport closes the socket.
             if not is_open:
                 seat.release()
+
+
+async def _read_header(connection: socket.socket, timeout_ms: int) -> ProxyHeader:
+    """Take the header of the PROXY protocol from a connection, and no byte behind it.
+
+    Raises:
+        ProxyHeaderError: What comes is none, or it did not come whole in its time.
+        OSError: The connection broke.
+    """
+    data = b""
+    try:
+        async with asyncio.timeout(timeout_ms / 1_000):
+            while True:
+                await _until_readable(connection)
+                # What cannot be told yet is all header; what stands behind a header is the
+                # client's, and stays in the socket for TLS.
+                seen = connection.recv(HEADER_SIZE_BYTES_MAX - len(data), socket.MSG_PEEK)
+                if not seen:
+                    raise ProxyHeaderError("it ended before its header was whole")
+                header = find_header(data + seen)
+                size_bytes = len(seen) if header is None else header.size_bytes - len(data)
+                data += connection.recv(size_bytes)
+                if header is not None:
+                    return header
+    except TimeoutError:
+        raise ProxyHeaderError(f"its header was not whole within {timeout_ms} ms") from None
+
+
+async def _until_readable(connection: socket.socket) -> None:
+    """Wait until something has come on a socket that nothing else reads."""
+    loop = asyncio.get_running_loop()
+    is_readable = asyncio.Event()
+    loop.add_reader(connection.fileno(), is_readable.set)
+    try:
+        await is_readable.wait()
+    finally:
+        loop.remove_reader(connection.fileno())

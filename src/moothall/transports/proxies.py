@@ -2,13 +2,15 @@
 
 A proxy that is trusted says whom it speaks for, in ``X-Forwarded-For``; from anybody else the
 header is not even read, because whoever could write it would choose the address that limits
-and the audit trail know. ``Forwarded`` (RFC 7239) is not read: two headers that may disagree
-are one way too many to say it.
+and the audit trail know. A balancer that passes TCP through cannot write headers; it says the
+same at the beginning of a connection (``proxy_protocol.py``). ``Forwarded`` (RFC 7239) is not read:
+two headers that may disagree are one way too many to say it.
 """
 
 import ipaddress
 from collections.abc import Iterable, Sequence
 
+from moothall.core.addresses import Address, unmapped
 from moothall.core.errors import ConfigurationError, InvalidArgumentError
 
 HEADER = "X-Forwarded-For"
@@ -16,7 +18,6 @@ NETWORKS_MAX = 64
 ADDRESSES_MAX = 32
 """In one request, what its client wrote included: more is no way that a request takes."""
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Networks = tuple[Network, ...]
 
@@ -101,9 +102,7 @@ def _read_address(entry: bytes) -> Address:
             "an entry is no IP address",
             "let the proxy append the address of its client, without a port, and nothing else",
         ) from None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
+    return unmapped(address)
 
 
 def _is_within(address: Address, networks: Networks) -> bool:

@@ -96,6 +96,9 @@ async def test_a_job_that_fails_is_logged_and_runs_again(tmp_path: Path) -> None
             await hall.hall.jobs.stop()
             assert await runs(hall, "shop_u") >= 3
         assert [log["job"] for log in logs if log["event"] == "job failed"] == ["shop_u.note_time"]
+        tally = hall.hall.jobs.tallies["shop_u.note_time"]
+        assert (tally.runs >= 3, tally.failures) == (True, 1)
+        assert tally.succeeded_at_ms == hall.clock.now_ms()
 
 
 async def test_who_does_not_hold_the_lease_does_nothing(tmp_path: Path) -> None:

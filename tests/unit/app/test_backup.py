@@ -12,7 +12,7 @@ import pytest
 from moothall.app import backup, log
 from moothall.app.admin import COMMANDS, EXIT_CONFIGURATION, EXIT_DISK
 from moothall.app.backup import take_backup
-from moothall.app.compose import DATABASE_FILE, KEY_FILE
+from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.heads import HEADS_FILE
 from moothall.app.manifest import (
     FORMAT,

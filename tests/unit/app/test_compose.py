@@ -10,7 +10,8 @@ from typing import NoReturn
 import pytest
 
 from moothall.app import compose
-from moothall.app.compose import DATABASE_FILE, KEY_FILE, LOCK_FILE, Hall, open_hall
+from moothall.app.compose import LOCK_FILE, Hall, open_hall
+from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.config import Settings
 from moothall.core.errors import ConfigurationError
 from moothall.storage.sqlite import SqliteDatabase

@@ -149,6 +149,18 @@ def test_tables_of_rooms_come_from_everywhere(tmp_path: Path) -> None:
     assert read_tables({}, known) == {Lockout: Lockout()}
 
 
+def test_settings_without_a_flag_are_set_on_the_command_line_too(tmp_path: Path) -> None:
+    file = tmp_path / "moothall.toml"
+    file.write_text("proxy_protocol = false\n")
+    assignments = ["proxy_protocol=true", "trusted_proxies=10.0.0.5, 10.0.1.0/24", "port=1"]
+    environment = {"MOOTHALL_PROXY_PROTOCOL": "false"}
+    settings = read_settings({"port": 2}, environment, file, assignments)
+    assert settings.proxy_protocol is True
+    assert settings.trusted_proxies == ("10.0.0.5", "10.0.1.0/24")
+    assert settings.port == 2, "its own flag says it most plainly"
+    assert read_settings({}, {"MOOTHALL_PROXY_PROTOCOL": "true"}, None).proxy_protocol is True
+
+
 @pytest.mark.parametrize(
     ("assignment", "told"),
     [
@@ -156,8 +168,14 @@ def test_tables_of_rooms_come_from_everywhere(tmp_path: Path) -> None:
         ("lockout.attempt_max=1", "did you mean attempts_max"),
         ("lockout.attempts_max=0", "lockout.attempts_max: the number is out of range"),
         ("lockout.attempts_max=many", "lockout.attempts_max: "),
-        ("lockout", "write TABLE.NAME=VALUE"),
-        ("lockout=1", "write TABLE.NAME=VALUE"),
+        ("lockout", "write NAME=VALUE or TABLE.NAME=VALUE"),
+        (".attempts_max=1", "write NAME=VALUE or TABLE.NAME=VALUE"),
+        ("=1", "write NAME=VALUE or TABLE.NAME=VALUE"),
+        ("lockout.=1", "write NAME=VALUE or TABLE.NAME=VALUE"),
+        ("lockout=1", "--set: there is no setting 'lockout'"),
+        ("tables=1", "--set: there is no setting 'tables'"),
+        ("prot=1", "--set: there is no setting 'prot'; did you mean port"),
+        ("port=many", "the command line: port: "),
     ],
 )
 def test_a_wrong_table_is_named(assignment: str, told: str) -> None:

@@ -45,7 +45,7 @@ async def serve(
 
     monkeypatch.setattr(lifecycle, "open_hall", open_with_clock)
     monkeypatch.setattr(lifecycle, "_watch_certificate_until", watch_certificate_until)
-    chosen = Settings(data=str(folder), insecure=True, **settings)
+    chosen = Settings(data=str(folder), insecure=True, metrics_port=-1, **settings)
     await lifecycle.serve(chosen, shown.append, [lambda *_: NoDoor()])
 
 

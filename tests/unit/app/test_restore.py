@@ -13,7 +13,7 @@ import pytest
 from moothall.action.migrations import FRAMEWORK_MIGRATIONS
 from moothall.app import backup
 from moothall.app.backup import copy_private
-from moothall.app.compose import DATABASE_FILE, KEY_FILE
+from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.doctor import examine
 from moothall.app.heads import HEADS_FILE
 from moothall.app.manifest import MANIFEST_FILE, BackupDamagedError, Manifest

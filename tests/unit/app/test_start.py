@@ -42,6 +42,7 @@ def test_a_hall_starts_without_what_only_some_calls_and_commands_need(tmp_path: 
             "confusable_homoglyphs.confusables",
             "httpx",
             "moothall.client.hall",
+            "prometheus_client",
             "pygments",
             "rich",
             "typer",

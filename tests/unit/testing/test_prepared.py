@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from moothall.app.compose import KEY_FILE, open_hall
+from moothall.app.compose import open_hall
+from moothall.app.foundation import KEY_FILE
 from moothall.app.config import Settings
 from moothall.core.errors import ConfigurationError
 from moothall.ports.database import Row, Transaction

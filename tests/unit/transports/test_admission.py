@@ -79,6 +79,56 @@ async def test_where_only_proxies_may_enter_nobody_else_does() -> None:
     assert admission.admit("127.0.0.1") is None
 
 
+@pytest.mark.requirement("R30")
+async def test_a_seat_goes_from_a_proxy_to_its_client() -> None:
+    admission = Admission(9, 1, read_networks(["192.0.2.1"]), proxies_only=True)
+    first, second, other = (admission.admit("192.0.2.1") for _ in range(3))
+    assert first is not None
+    assert second is not None
+    assert other is not None
+    assert first.name_client("198.51.100.7")
+    assert (first.source, first.network, first.is_proxy) == ("198.51.100.7",) * 2 + (False,)
+    assert not second.name_client("198.51.100.7"), "this client has all its seats"
+    assert other.name_client("2001:db8::7")
+    assert (other.source, other.network) == ("2001:db8::7", "2001:db8::")
+    assert admission.connections == 3
+    second.release()
+    first.release()
+    assert admission.connections == 1
+    third = admission.admit("192.0.2.1")
+    assert third is not None
+    assert third.name_client("198.51.100.7")
+
+
+@pytest.mark.requirement("R30")
+async def test_a_proxy_that_names_nobody_or_a_proxy_has_no_bound_of_a_source() -> None:
+    admission = Admission(9, 1, read_networks(["192.0.2.0/30"]))
+    for named, source, is_proxy in (
+        (None, "192.0.2.1", False),
+        ("192.0.2.2", "192.0.2.2", True),
+    ) * 2:
+        seat = admission.admit("192.0.2.1")
+        assert seat is not None
+        assert seat.name_client(named)
+        assert (seat.source, seat.is_proxy) == (source, is_proxy)
+    assert admission.connections == 4
+
+
+@pytest.mark.requirement("R30")
+async def test_seats_of_a_proxy_are_not_those_of_its_neighbours() -> None:
+    """Both are in one /64; the proxy speaks for many and the neighbour for itself."""
+    admission = Admission(9, 1, read_networks(["2001:db8::1"]))
+    proxies = [admission.admit("2001:db8::1") for _ in range(3)]
+    assert None not in proxies
+    assert admission.admit("2001:db8::2") is not None
+    assert admission.admit("2001:db8::3") is None
+    for seat in proxies:
+        assert seat is not None
+        seat.release()
+    assert admission.connections == 1
+    assert admission.admit("2001:db8::3") is None
+
+
 @given(st.lists(st.sampled_from(["a", "b", "c", "d", None]), max_size=60))
 def test_every_item_has_its_turn_once_and_no_source_two_while_another_waits(
     steps: list[str | None],

@@ -160,7 +160,7 @@ async def _find_start(step: Context, request: Subscribe) -> int:
     after = request.after or await store.find_position(
         step.tx, step.actor, step.device, request.feed
     )
-    return extent.last if after in {None, NOW} else _read(after, extent)
+    return extent.settled if after in {None, NOW} else _read(after, extent)
 
 
 def _read(cursor: str, extent: Extent) -> int:

@@ -1,6 +1,6 @@
 """SqliteDatabase: implements ``ports.database.Database`` on one file."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -8,6 +8,7 @@ import apsw
 
 from moothall.core.errors import ConfigurationError
 from moothall.ports.database import Transaction
+from moothall.ports.metrics import Measure
 from moothall.storage.sqlite.bounds import SqliteBounds
 from moothall.storage.sqlite.checkpoint import Checkpointer
 from moothall.storage.sqlite.connection import make_private, open_writer
@@ -68,6 +69,19 @@ class SqliteDatabase:
             raise
         writer = Writer(connection, bounds, on_sync_failure=on_sync_failure)
         return cls(writer, reader, Checkpointer(path, writer, reader, bounds, vfs))
+
+    def measures(self) -> Mapping[str, Measure]:
+        """Implement ``ports.metrics.Measured``."""
+        writer, reader = self._writer, self._reader
+        return {
+            "writes_waiting": writer.waiting,
+            "write_batch_calls": writer.batch_calls,
+            "commit_duration_seconds": writer.commit_seconds,
+            "commit_last_duration_seconds": writer.commit_last_seconds,
+            "long_reads_running": reader.running,
+            "reads_waiting": reader.waiting,
+            "log_pages": writer.log_pages,
+        }
 
     async def read(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run ``work`` on a snapshot."""

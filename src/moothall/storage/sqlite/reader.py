@@ -114,6 +114,17 @@ class Reader:
         self._may_start = asyncio.Event()
         self._may_start.set()
 
+    @property
+    def running(self) -> int:
+        """How many long reads have been given to the threads and have not ended."""
+        return self._running
+
+    @property
+    def waiting(self) -> int:
+        """How many long reads wait until they may start."""
+        # A caller who has left does not wait any more, though the read may still run.
+        return max(0, self._waiting - self._running)
+
     async def run(self, work: Work[T]) -> T:
         """Run ``work`` on a snapshot.
 

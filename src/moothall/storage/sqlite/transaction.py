@@ -1,20 +1,17 @@
 """One call's view of the file; and how a coroutine is run that must never suspend."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from types import CoroutineType
 from typing import Any, NoReturn, TypeVar
 
 import apsw
 
 from moothall.ports.database import Row
-from moothall.storage.errors import SuspendedError, TransactionEndedError
+from moothall.storage.errors import TransactionEndedError
 from moothall.storage.sqlite.parameters import rewrite_parameters
+from moothall.storage.suspension import end_suspended
 
 T = TypeVar("T")
-
-_ASYNCIO = str(Path(asyncio.__file__).parent)
 
 
 class SqliteTransaction:
@@ -56,6 +53,15 @@ class SqliteTransaction:
     async def lock_rows(self, sql: str, *params: Any) -> list[Row]:
         """Read rows; the one writer needs no lock."""
         return await self.fetch_all(sql, *params)
+
+    async def lock(self, name: str) -> None:
+        """Do nothing: there is one writer."""
+
+    async def find_horizon(self) -> None:
+        """Return None: numbers appear in their order."""
+
+    async def tell_nodes(self, topic: str, key: str) -> None:
+        """Do nothing: there is one node."""
 
     async def nested(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run ``work`` in a savepoint of its own."""
@@ -103,25 +109,4 @@ def drive(awaitable: Awaitable[T]) -> T:
     except StopIteration as stop:
         result: T = stop.value
         return result
-    lines = _lines_of(coroutine)
-    error = SuspendedError(
-        f"{lines[0]}: a READ or WRITE may await only its transaction; make it a FLOW"
-        + "".join(f"\n  awaited by {line}" for line in lines[1:])
-    )
-    try:
-        coroutine.close()
-    except Exception as at_close:
-        # It awaited once more on its way out; its author reads both.
-        raise error from at_close
-    raise error
-
-
-def _lines_of(awaited: Any) -> list[str]:
-    """Return where a coroutine is suspended, innermost first, without the lines of asyncio."""
-    lines: list[str] = []
-    while awaited is not None:
-        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
-        if frame is not None and not frame.f_code.co_filename.startswith(_ASYNCIO):
-            lines.insert(0, f"{frame.f_code.co_filename}:{frame.f_lineno}")
-        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
-    return lines or ["a future"]
+    raise end_suspended(coroutine)

@@ -34,6 +34,7 @@ import apsw
 import structlog
 
 from moothall.core.errors import OverloadedError, StorageUnavailableError
+from moothall.core.histogram import SECONDS, Histogram
 from moothall.storage.errors import TransactionEndedError
 from moothall.storage.sqlite.bounds import SqliteBounds
 from moothall.storage.sqlite.failure import is_sync_failure, translate_write
@@ -43,6 +44,9 @@ LOCK_RETRY_SECONDS = 0.005
 
 SAVEPOINT_CALLS = 1_000
 """How many calls get savepoints once one has failed after a change; more than a batch has."""
+
+BATCH_CALLS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""Bounds by which the sizes of batches are counted."""
 
 _AVERAGE_WEIGHT = 0.1
 
@@ -79,6 +83,9 @@ class Writer:
 
     Attributes:
         log_pages: Length of the log after the last commit, in pages.
+        batch_calls: How many calls the batches had.
+        commit_seconds: How long commits that wrote something took.
+        commit_last_seconds: The last of them.
         on_commit: Called after each commit, before the hooks of its calls.
         on_batch: Called after each batch.
     """
@@ -119,12 +126,20 @@ class Writer:
         self._idle = asyncio.Event()
         self._idle.set()
         self.log_pages = 0
+        self.batch_calls = Histogram(BATCH_CALLS)
+        self.commit_seconds = Histogram(SECONDS)
+        self.commit_last_seconds = 0.0
         self.on_commit: Callable[[], None] = lambda: None
         self.on_batch: Callable[[], None] = lambda: None
         # Another program that holds the lock must not stop the loop; see `_wait_for_lock`.
         connection.set_busy_timeout(0)
         connection.set_wal_hook(self._note)
         connection.set_rollback_hook(self._note_rollback)
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a batch."""
+        return len(self._queue) + len(self._alone)
 
     async def run(self, work: Work) -> Any:
         """Run ``work`` in the next batch and return its result once it is durable.
@@ -193,6 +208,7 @@ class Writer:
         self._is_lost = False
         connection.set_commit_hook(_refuse_commit)
         calls = self._run_calls()
+        self.batch_calls.observe(len(calls))
         connection.set_commit_hook(None)
         if self._is_lost:
             self._poisoned(calls, None)
@@ -295,6 +311,8 @@ class Writer:
             return error
         if self._has_written:
             seconds = perf_counter() - start
+            self.commit_last_seconds = seconds
+            self.commit_seconds.observe(seconds)
             self._commit_seconds += _AVERAGE_WEIGHT * (seconds - self._commit_seconds)
         return None
 

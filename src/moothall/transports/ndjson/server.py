@@ -45,6 +45,11 @@ class NdjsonServer:
         """Open connections, those in a handshake included."""
         return self._listener.connections
 
+    @property
+    def listener(self) -> Listener:
+        """What accepts its connections, for metrics."""
+        return self._listener
+
     async def start(self) -> None:
         """Listen.
 

@@ -8,7 +8,7 @@ from moothall.services.access.model import Held
 
 _AMONG = "IN ({values})"
 _LIST = f"""
-SELECT subject, 0, role, path, NULL FROM access_binding WHERE subject {_AMONG}
+SELECT subject, 0, role, path, CAST(NULL AS BIGINT) FROM access_binding WHERE subject {_AMONG}
 UNION ALL SELECT member_id, 1, team, '', NULL FROM access_team_member WHERE member_id {_AMONG}
 UNION ALL SELECT member_id, 2, '', path, until_ms FROM access_ban WHERE member_id {_AMONG}
 """

@@ -1,0 +1,57 @@
+"""What the driver's errors mean for a call."""
+
+import asyncpg
+
+from moothall.core.errors import DeadlineExceededError, StorageUnavailableError
+
+UNREACHABLE = (
+    OSError,  # TimeoutError is one
+    EOFError,
+    asyncpg.PostgresConnectionError,  # 08xxx: the connection broke
+    asyncpg.OperatorInterventionError,  # 57xxx: the server stops, or ended this connection
+    asyncpg.InsufficientResourcesError,  # 53xxx: full disk, memory, too many connections
+    asyncpg.ReadOnlySQLTransactionError,  # a standby that has not become the primary yet
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""What may pass by itself, or once the operator has mended the server."""
+
+_IN_THE_WAY = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.IntegrityConstraintViolationError,
+)
+"""What may come of another call that was quicker; run again, a call sees what that one did."""
+
+
+def may_pass(error: BaseException) -> bool:
+    """Tell whether the same work may succeed when it is run again at once."""
+    return isinstance(error, _IN_THE_WAY)
+
+
+def breaks_key(error: BaseException) -> bool:
+    """Tell whether it breaks a constraint: another call was quicker, or it is a bug."""
+    return isinstance(error, asyncpg.IntegrityConstraintViolationError)
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Tell whether it is the server, or the way to it, that failed."""
+    if isinstance(error, asyncpg.QueryCanceledError):
+        return False
+    return isinstance(error, UNREACHABLE)
+
+
+def translate(error: BaseException) -> BaseException:
+    """Return what a caller is told; a bug stays what it is."""
+    told: BaseException = error
+    if isinstance(error, asyncpg.QueryCanceledError):
+        told = DeadlineExceededError("a statement took longer than the database allows")
+    elif isinstance(error, asyncpg.LockNotAvailableError | asyncpg.SerializationError):
+        told = StorageUnavailableError("too many calls change the same", remedy="try again later")
+    elif isinstance(error, asyncpg.DeadlockDetectedError):
+        told = StorageUnavailableError("calls were in each other's way", remedy="try again later")
+    elif is_unreachable(error):
+        told = StorageUnavailableError("the database cannot be reached", remedy="try again later")
+    if told is not error:
+        told.__cause__ = error
+    return told

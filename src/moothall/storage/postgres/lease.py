@@ -1,0 +1,80 @@
+"""RowLease: which node keeps house, by one row and the database's own clock."""
+
+import asyncio
+import contextlib
+
+import structlog
+
+from moothall.ports.database import Database
+
+LEASE_SECONDS = 8.0
+"""How long a node that is gone is waited for."""
+
+RENEW_SECONDS = 2.0
+
+_NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+_TAKE = f"""
+INSERT INTO action_lease (name, holder, until_ms) VALUES ($1, $2, {_NOW} + $3)
+ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until_ms = excluded.until_ms
+WHERE action_lease.holder = excluded.holder OR action_lease.until_ms <= {_NOW}
+"""
+_RELEASE = "DELETE FROM action_lease WHERE name = $1 AND holder = $2"
+_NAME = "jobs"
+
+_log = structlog.get_logger("moothall.lease")
+
+
+class RowLease:
+    """Implements Lease: one lease for all jobs of the hall, renewed every two seconds.
+
+    A node believes that it holds the lease for less long than the database does, whatever the
+    clocks are: it counts from before it asked.
+    """
+
+    def __init__(self, database: Database, holder: str) -> None:
+        """Hold it as ``holder``, a name that no other process has."""
+        self._database = database
+        self._holder = holder
+        self._until = float("-inf")
+        self._task: asyncio.Task[None] | None = None
+
+    async def hold(self, name: str) -> bool:  # noqa: ARG002 - one for all
+        """Tell whether this node holds it."""
+        return asyncio.get_running_loop().time() < self._until
+
+    async def start(self) -> None:
+        """Ask for it now, and renew or ask again until the end."""
+        await self._ask()
+        self._task = asyncio.get_running_loop().create_task(self._repeat())
+
+    async def close(self) -> None:
+        """Let another node have it at once."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        with contextlib.suppress(Exception):  # it runs out by itself
+            await self._database.write(lambda tx: tx.execute(_RELEASE, _NAME, self._holder))
+        self._until = float("-inf")
+
+    async def _repeat(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            await self._ask()
+
+    async def _ask(self) -> None:
+        """Take or renew it, if nobody else has it."""
+        began = asyncio.get_running_loop().time()
+        milliseconds = int(LEASE_SECONDS * 1_000)
+        was_held = await self.hold(_NAME)
+        try:
+            taken = await self._database.write(
+                lambda tx: tx.execute(_TAKE, _NAME, self._holder, milliseconds)
+            )
+        except Exception as error:  # noqa: BLE001 - it is tried again, or runs out
+            _log.warning("the lease was not renewed", error=str(error))
+            return
+        self._until = began + LEASE_SECONDS if taken else float("-inf")
+        if bool(taken) is not was_held:
+            _log.info("this node keeps house" if taken else "another node keeps house")

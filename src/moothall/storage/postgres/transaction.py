@@ -1,0 +1,196 @@
+"""One call's view of the database; and how its coroutine is kept from waiting for anything else."""
+
+from collections.abc import Awaitable, Callable, Generator
+from types import CoroutineType
+from typing import Any, NoReturn, TypeVar
+
+from moothall.ports.database import Horizon, Row
+from moothall.storage.errors import TransactionEndedError
+from moothall.storage.postgres.dialect import SEQUENCE, translate
+from moothall.storage.suspension import end_suspended
+
+T = TypeVar("T")
+
+_TAG = f"(((('{SEQUENCE}'::regclass::oid::bigint) & 32767) | 32768) << 47)"
+"""The upper bits of the keys by which writes say from which number on they take; of this hall."""
+
+_MASK = (1 << 47) - 1
+
+_SCRIPT_SECONDS = 86_400.0
+
+# A write takes the lock before any number, so its numbers are higher than the key. Who looks for
+# the horizon reads the last number first: a write whose lock is not there yet takes higher ones.
+BEGIN_WRITE = (
+    f"BEGIN; SELECT pg_advisory_xact_lock_shared((SELECT {_TAG} | last_value FROM {SEQUENCE}))"
+)
+_LAST = f"SELECT last_value FROM {SEQUENCE}"
+_HELD = f"""
+SELECT min(((classid::bigint << 32) | objid::bigint) & {_MASK}) FROM pg_locks
+WHERE locktype = 'advisory' AND objsubid = 1
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND ((classid::bigint << 32) | objid::bigint) & ~{_MASK}::bigint = {_TAG}
+"""
+# Without the bit that is set in each of those keys, so that none is taken for one.
+_LOCK = f"SELECT pg_advisory_xact_lock(hashtextextended($1, 0) & {(1 << 62) - 1})"
+
+
+_NOTICE = """
+INSERT INTO action_notice (topic, key, at_ms)
+VALUES ($1, $2, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+"""
+
+
+class PostgresTransaction:
+    """Implements ``ports.database.Transaction`` on one connection of the pool."""
+
+    __slots__ = ("_connection", "_depth", "_on_notice", "_seconds", "hooks", "is_waiting")
+
+    def __init__(
+        self, connection: Any, seconds: float, on_notice: Callable[[], None] | None = None
+    ) -> None:
+        """Work on ``connection``, which is inside a transaction.
+
+        Args:
+            connection: The driver's.
+            seconds: How long the server may be silent.
+            on_notice: Called after the commit of a change that nodes must learn of; None for a
+                read, which locks nothing.
+        """
+        self._connection = connection
+        self._seconds = seconds
+        self._on_notice = on_notice
+        self._depth = 0
+        self.hooks: list[Callable[[], None]] = []
+        self.is_waiting = False
+        """Whether a statement is under way: the only thing that may be waited for."""
+
+    async def fetch_one(self, sql: str, *params: Any) -> Row | None:
+        """Return the first row, or None."""
+        row = await self._wait(self._connection.fetchrow, sql, *params)
+        return None if row is None else tuple(row)
+
+    async def fetch_all(self, sql: str, *params: Any) -> list[Row]:
+        """Return all rows."""
+        return [tuple(row) for row in await self._wait(self._connection.fetch, sql, *params)]
+
+    async def execute(self, sql: str, *params: Any) -> int:
+        """Run one statement and return how many rows it changed."""
+        status: str = await self._wait(self._connection.execute, sql, *params)
+        count = status.rpartition(" ")[2]
+        return int(count) if count.isdigit() else 0
+
+    async def execute_script(self, sql: str) -> None:
+        """Run several statements of a migration, translated from SQLite's words.
+
+        They may take long, and are waited for as long as they take.
+        """
+        self._seconds = _SCRIPT_SECONDS
+        await self._run("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+        await self._run(translate(sql))
+
+    async def lock_rows(self, sql: str, *params: Any) -> list[Row]:
+        """Read rows and keep others from changing them; a read only reads them."""
+        if self._on_notice is None:
+            return await self.fetch_all(sql, *params)
+        return await self.fetch_all(f"{sql} FOR NO KEY UPDATE", *params)
+
+    async def lock(self, name: str) -> None:
+        """Hold the lock ``name`` until the transaction ends."""
+        if self._on_notice is not None:
+            await self._wait(self._connection.execute, _LOCK, name)
+
+    async def find_horizon(self) -> Horizon:
+        """Return how far the numbers have come."""
+        # Two statements: the last number must be read before the locks are looked at.
+        last = await self._wait(self._connection.fetchval, _LAST)
+        held = await self._wait(self._connection.fetchval, _HELD)
+        return Horizon(last if held is None else min(last, held), last)
+
+    async def tell_nodes(self, topic: str, key: str) -> None:
+        """Leave a notice for every node."""
+        await self.execute(_NOTICE, topic, key)  # which a read is refused
+        if self._on_notice is not None:
+            self.hooks.append(self._on_notice)
+
+    async def nested(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Run ``work`` in a savepoint of its own."""
+        self._depth += 1
+        name = f"nested_{self._depth}"
+        hooks = len(self.hooks)
+        await self._run(f"SAVEPOINT {name}")
+        try:
+            result = await work()
+        except GeneratorExit:
+            raise  # the whole call is being ended
+        except BaseException:
+            del self.hooks[hooks:]
+            await self._run(f"ROLLBACK TO {name}; RELEASE {name}")
+            raise
+        else:
+            await self._run(f"RELEASE {name}")
+            return result
+        finally:
+            self._depth -= 1
+
+    def on_commit(self, hook: Callable[[], None]) -> None:
+        """Call ``hook`` after the commit."""
+        self.hooks.append(hook)
+
+    def end(self) -> None:
+        """Refuse whatever is still asked of this transaction: its connection may serve another."""
+        self._connection = _Ended()
+
+    async def _run(self, sql: str) -> None:
+        await self._wait(self._connection.execute, sql)
+
+    async def _wait(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        """Wait for the server, which alone may be waited for."""
+        self.is_waiting = True
+        try:
+            return await method(*arguments, timeout=self._seconds)
+        finally:
+            self.is_waiting = False
+
+
+class Guarded:
+    """An awaitable that runs a work and ends it if it waits for anything but its transaction."""
+
+    __slots__ = ("_coroutine", "_tx")
+
+    def __init__(self, awaitable: Awaitable[T], tx: PostgresTransaction) -> None:
+        """Run what a work returned for ``tx``."""
+        is_coroutine = type(awaitable) is CoroutineType
+        self._coroutine: Any = awaitable if is_coroutine else awaitable.__await__()
+        self._tx = tx
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        """Pass on what the driver waits for.
+
+        Raises:
+            SuspendedError: It awaited something that is not ready; the message names the line.
+        """
+        coroutine, tx = self._coroutine, self._tx
+        resume: Callable[[Any], Any] = coroutine.send
+        value: Any = None
+        while True:
+            try:
+                waits_for = resume(value)
+            except StopIteration as stop:
+                return stop.value
+            if not tx.is_waiting:
+                if waits_for is not None:  # a future: take back that somebody waits for it
+                    waits_for._asyncio_future_blocking = False  # noqa: SLF001 - asyncio's protocol
+                raise end_suspended(coroutine)
+            try:
+                value = yield waits_for
+                resume = coroutine.send
+            except BaseException as error:  # noqa: BLE001 - it is the coroutine's
+                resume, value = coroutine.throw, error
+
+
+class _Ended:
+    """Stands where the connection was."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Answer whoever kept a transaction for later."""
+        raise TransactionEndedError("this transaction is over; a task cannot take it along")
