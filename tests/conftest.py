@@ -65,6 +65,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 _ON_BOTH = ("tests/unit/services", "tests/conformance", "tests/plays", "tests/simulation")
 """Folders whose tests run on SQLite and on PostgreSQL, but for those that are marked `sqlite`."""
 
+_HALLS = {
+    "OpenHall", "open_test_hall", "open_site", "open_hall", "RunningHall", "StartHall", "hall",
+    "shared_hall", "start_hall",
+}  # fmt: skip
+"""What a test imports or asks for that has to do with a hall; by one of these it is known."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a person choose one engine."""
@@ -75,7 +81,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what rests on a database on each of them."""
     folder = metafunc.definition.nodeid
     chosen = metafunc.config.getoption("--engine")
-    is_on_both = folder.startswith(_ON_BOTH)
+    needs_hall = not _HALLS.isdisjoint({*vars(metafunc.module), *metafunc.fixturenames})
+    is_on_both = folder.startswith(_ON_BOTH) and needs_hall
     if not is_on_both or metafunc.definition.get_closest_marker("sqlite"):
         if chosen == "postgres":
             metafunc.parametrize("engine", [], indirect=True)

@@ -8,6 +8,9 @@ from moothall.action.call import Call, Reply
 from moothall.core.errors import RateLimitedError
 from tests.conformance.http_wire import connect, on_both_loops, open_door, post
 
+# The door decides, not what the rows lie on.
+pytestmark = pytest.mark.sqlite
+
 
 class Source:
     """A budget: ``delays`` one after the other, then none."""

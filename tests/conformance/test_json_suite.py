@@ -20,7 +20,8 @@ from moothall.core.errors import InvalidArgumentError
 from tests.conformance.http_wire import Wire, post
 from tests.conformance.site import open_site
 
-pytestmark = pytest.mark.requirement("R32")
+# The door decides, not what the rows lie on.
+pytestmark = [pytest.mark.requirement("R32"), pytest.mark.sqlite]
 
 SPACE = " \t\r\n"
 
@@ -34,7 +35,7 @@ VALUES = [
     *("9223372036854775807", "18446744073709551615", "0.1e00001", "1e-400", "-1e-999", "5e-324"),
     *("1.7976931348623157e308", "0.3000000000000000000000000000000000001", "1" + "0" * 30),
     # Strings (section 7).
-    *(r'"\"\\\/\b\f\n\r\t"', r'"\u0000"', r'"\u0041"', r'"\u00e9\u00E9"', r'"\uD83d\uDe00"'),
+    *(r'"\"\\\/\b\f\n\r\t"', r'"\\u0000"', r'"\u0041"', r'"\u00e9\u00E9"', r'"\uD83d\uDe00"'),
     *(
         r'"\u2028\u2029"',
         r'"\uFFFE\uffff"',
@@ -56,7 +57,7 @@ VALUES = [
     ),
     *('"it\'s"', '"a/b"', '"/* no comment */"', '"//"', '"[{,:}]"', '"' + "x" * 5_000 + '"'),
     # Objects (section 4).
-    *('{"":0}', '{"a":1,"A":2}', '{"é":1,"e\u0301":2}', r'{"\u0000":1}', r'{"a\"b":1,"a":2}'),
+    *('{"":0}', '{"a":1,"A":2}', '{"é":1,"e\u0301":2}', r'{"a\"b":1,"a":2}'),
     *('{" a":1,"a ":2,"a":3}', '{"__proto__":{"a":1}}', '{"a":{"a":{"a":1}}}', '{"value":1}'),
     "[" * 30 + "]" * 30,
     "[" + ",".join(["0"] * 2_000) + "]",
@@ -125,6 +126,9 @@ NO_BODIES = [
     *(b"\x00", b"\x1f\x8b\x08\x00"),
     *(b'{"value":1,"value":1}', b'{"value":1,"v\\u0061lue":2}', b"value=1"),
     *(b"<value>1</value>", b"---\nvalue: 1"),
+    # JSON, but no text that every engine keeps.
+    *(rb'{"value":"a\u0000"}', rb'{"value":"\\\u0000"}', rb'{"value":{"\u0000":1}}'),
+    *(rb'{"value":[1,{"a":"\u0000"}]}', rb'{"value":1,"\u0000":1}'),
 ]  # fmt: skip
 
 
@@ -195,6 +199,8 @@ def read_strictly(body: bytes) -> Any:
         body.decode(), parse_constant=refuse, parse_float=finite, object_pairs_hook=members_of
     )
     json.dumps(read, ensure_ascii=False).encode()  # halves of surrogate pairs
+    if r"\u0000" in json.dumps(read).replace(r"\\", ""):
+        raise Dubious
     if not isinstance(read, dict) or read.keys() - {"value"}:
         raise Dubious
     return read.get("value")

@@ -15,6 +15,9 @@ from moothall.transports.admission import Seat
 from moothall.transports.listener import UNREACHABLE_TIMEOUT_MS, Endpoint, Listener, ListenerBounds
 from tests.conformance.http_wire import BothEnds, make_tls, on_both_loops, until
 
+# The door decides, not what the rows lie on.
+pytestmark = pytest.mark.sqlite
+
 CROWD = 100
 CROWD_SOURCE = "127.0.0.1"
 OTHER_SOURCE = "127.0.0.2"

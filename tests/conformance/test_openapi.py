@@ -31,6 +31,9 @@ SECRET_FIELDS = {
     "token",
 }
 
+# The description is made of declarations, and rests on no rows.
+pytestmark = pytest.mark.sqlite
+
 each_action = pytest.mark.parametrize("action", CATALOG.actions.values(), ids=lambda one: one.name)
 
 Schema = Mapping[str, Any]

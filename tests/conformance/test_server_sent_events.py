@@ -346,6 +346,7 @@ async def test_a_hall_that_stops_tells_its_readers(site: Site) -> None:
 # --- slow readers ---------------------------------------------------------------------------------
 
 
+@pytest.mark.sqlite  # about the door's queue
 async def test_a_slow_reader_is_ended_and_resumes_and_delays_nobody(site: Site) -> None:
     """What waits for it is bounded by 1 MiB and what is on its way out (64 KiB and a turn)."""
     request = {"board_id": "kart", "score": 1.0}

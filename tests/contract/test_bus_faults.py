@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import trustme
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from structlog.testing import capture_logs
 
 from moothall.bus import BusAccess, open_bus
-from moothall.bus.bounds import PAYLOAD_BYTES_MAX
+from moothall.bus.bounds import PAYLOAD_BYTES_MAX, PING_SECONDS
 from tests.conformance.http_wire import on_both_loops
 from tests.contract.buses import WAIT_SECONDS_MAX, Node, finish_at_once
 from tests.servers.nats import NatsServer
@@ -37,8 +38,9 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     with caplog.at_level(logging.DEBUG):
         yield
         gc.collect()  # tasks tell of errors that nobody fetched when they are gone
-        loud = [record for record in caplog.records if record.levelno >= logging.WARNING]
-        assert not loud, [record.getMessage() for record in loud]
+        records = [*caplog.get_records("call"), *caplog.records]
+        loud = [record.getMessage() for record in records if record.levelno >= logging.WARNING]
+        assert not loud
 
 
 @asynccontextmanager
@@ -122,7 +124,7 @@ async def test_server_that_was_killed_is_found_again() -> None:
 
 
 @on_both_loops
-async def test_dead_connection_is_noticed_while_hints_are_published(tmp_path: Path) -> None:
+async def test_dead_connection_is_noticed_while_hints_are_published() -> None:
     await play_silence(NatsServer(), None)
 
 
@@ -166,21 +168,26 @@ async def test_closing_does_not_wait_for_a_silent_server() -> None:
                 await one.bus.publish("other", b"x" * PAYLOAD_BYTES_MAX)
                 await asyncio.sleep(0)
             assert await seconds_until(one.bus.close()) < RETURN_SECONDS_MAX
+            for left in psutil.Process().net_connections("tcp"):
+                assert server.port not in tuple(left.raddr)
 
 
 # --- strange --------------------------------------------------------------------------------------
 
 NO_TLS = b'INFO {"server_id":"x","version":"2.0.0","max_payload":1048576}\r\n'
+PONG = b"PONG\r\n"
 STRANGE = {
-    "hangs up": b"",
-    "another protocol": b"HTTP/1.1 400 Bad Request\r\n\r\n",
-    "a line without end": b"x" * 200_000,
-    "no JSON": b"INFO {\r\n",
-    "no object": b"INFO 7\r\n",
-    "bad bytes": b"INFO \xff\xfe\r\n",
-    "hangs up after CONNECT": NO_TLS,
-    "speaks nonsense after CONNECT": NO_TLS + b"PONG\r\nMSG what is this\r\n",
-    "bad JSON after CONNECT": NO_TLS + b"PONG\r\nINFO {\r\n",
+    "hangs up": (b"", "expecting INFO"),
+    "another protocol": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "expecting INFO"),
+    "a line without end": (b"x" * 200_000, "not understood (ValueError)"),
+    "no JSON": (b"INFO {\r\n", "json"),
+    "no object": (b"INFO 7\r\n", "not understood"),
+    "bad bytes": (b"INFO \xff\xfe\r\n", "json"),
+    "hangs up after CONNECT": (NO_TLS, "closed the connection"),
+    "hangs up after PONG": (NO_TLS + PONG, "closed the connection"),
+    "speaks nonsense after PONG": (NO_TLS + PONG + b"MSG what is this\r\n", "protocol error"),
+    "bad JSON after PONG": (NO_TLS + PONG + b"INFO {\r\n", "the connection ended"),
+    "complains after PONG": (NO_TLS + PONG + b"-ERR 'Slow Consumer'\r\n", "says: slow consumer"),
 }
 
 
@@ -202,8 +209,8 @@ async def strange_server(answer: bytes, tries: "asyncio.Queue[bytes]") -> AsyncI
         yield server.sockets[0].getsockname()[1]
 
 
-@pytest.mark.parametrize("answer", STRANGE.values(), ids=STRANGE.keys())
-async def test_strange_server_is_told_once_and_tried_again(answer: bytes) -> None:
+@pytest.mark.parametrize(("answer", "reason"), STRANGE.values(), ids=STRANGE.keys())
+async def test_strange_server_is_told_once_and_tried_again(answer: bytes, reason: str) -> None:
     tries: asyncio.Queue[bytes] = asyncio.Queue()
     with capture_logs() as log:
         async with strange_server(answer, tries) as port, opened(f"nats://127.0.0.1:{port}") as one:
@@ -215,6 +222,46 @@ async def test_strange_server_is_told_once_and_tried_again(answer: bytes) -> Non
     told = [entry for entry in log if is_telling_of_outage(entry)]
     kinds = [entry["event"] for entry in told]
     assert 1 <= len(kinds) == len(set(kinds)), told
+    assert reason in told[0]["reason"]
+
+
+@asynccontextmanager
+async def patient_server(lines: list[bytes], last: asyncio.Event) -> AsyncIterator[str]:
+    """Note what is said and answer pings; bad JSON answers what comes after ``last``."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(NO_TLS)
+        while line := await reader.readline():
+            lines.append(line)
+            if line == b"PING\r\n":
+                writer.write(PONG)
+            if last.is_set():
+                writer.write(b"INFO {\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_reader_that_fails_ends_the_connection_at_once() -> None:
+    last = asyncio.Event()
+    async with patient_server([], last) as url, opened(url) as one:
+        await one.connect()
+        last.set()
+        await one.bus.publish("news", b"")
+        # Pings that nobody answers would tell it later.
+        assert await seconds_until(one.be_cut_off()) < PING_SECONDS
+
+
+async def test_connection_counts_when_the_server_has_taken_the_subscription() -> None:
+    lines: list[bytes] = []
+    async with patient_server(lines, asyncio.Event()) as url, opened(url) as one:
+        await one.connect()
+        taken = [line.split()[0] for line in lines if line.strip()]
+    assert taken[0] == b"CONNECT"
+    assert taken[-1] == b"PING"
+    assert {b"SUB", b"PUB"} < set(taken)
 
 
 async def test_password_is_not_shown_to_a_server_without_tls(tmp_path: Path) -> None:
@@ -367,6 +414,7 @@ async def test_own_subjects_are_permission_enough(tmp_path: Path) -> None:
             await exchange(one, two, b"new")
 
 
+@on_both_loops
 async def test_tls_with_an_own_authority(tmp_path: Path) -> None:
     authority = trustme.CA()
     access = authority_access(tmp_path, authority)

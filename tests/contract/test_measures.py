@@ -33,9 +33,10 @@ def commits(database: OpenDatabase) -> int:
     measures = database.measures()
     for name, value in measures.items():
         assert isinstance(value, Histogram) == (METRICS[name].kind == "histogram")
-    seconds = measures["commit_duration_seconds"]
+    seconds, last = measures["commit_duration_seconds"], measures["commit_last_duration_seconds"]
     assert isinstance(seconds, Histogram)
-    assert sum(seconds.counts) == 0 or measures["commit_last_duration_seconds"] > 0
+    assert isinstance(last, float)
+    assert (last > 0) == (sum(seconds.counts) > 0)
     return sum(seconds.counts)
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.postgres import HALLS_VARIABLE, database_of
+
 PROGRAM = (sys.executable, "-c", "from moothall.app.main import main; main()")
 PASSWORD = "correct horse battery staple"
 
@@ -72,6 +74,8 @@ class RunningHall:
         self.folder = folder
         log = folder.parent / f"{folder.name}.log"
         own = ("--data", str(folder), "--port", str(port or free_port()), "--metrics-port", "0")
+        if (server := os.environ.get(HALLS_VARIABLE)) and "--database" not in options:
+            own = (*own, "--database", database_of(folder, server))
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
                 [*PROGRAM, "serve", *own, *options],
@@ -192,11 +196,22 @@ def start_hall(tmp_path: Path) -> Iterator[StartHall]:
 
 
 @pytest.fixture(scope="session")
-def shared_hall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHall]:
+def _shared_halls() -> Iterator[dict[str, RunningHall]]:
+    """The halls of this process that plays share, by engine."""
+    halls: dict[str, RunningHall] = {}
+    yield halls
+    for hall in halls.values():
+        hall.stop()
+
+
+@pytest.fixture
+def shared_hall(
+    _shared_halls: dict[str, RunningHall], engine: str, tmp_path_factory: pytest.TempPathFactory
+) -> RunningHall:
     """One hall for all plays that do not mind each other."""
-    hall = RunningHall(tmp_path_factory.mktemp("plays") / "hall")
-    yield hall
-    hall.stop()
+    if engine not in _shared_halls:
+        _shared_halls[engine] = RunningHall(tmp_path_factory.mktemp("plays") / "hall")
+    return _shared_halls[engine]
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from moothall.app.config import read_settings
+from moothall.transports.proxies import is_trusted, read_networks
 from tests.conformance.balancer import header_v1, header_v2, open_balancer
 from tests.plays.conftest import PASSWORD, NewPerson, RunningHall, StartHall
+from tests.unit.test_docs import DOCS, fences_of
 
 APP = "https://app.example"
 CLIENT = "198.51.100.7"
@@ -146,3 +149,17 @@ def test_settings_that_would_let_everybody_in_stop_the_start(
     done = new_person().moothall(*words)
     assert (done.returncode, done.stdout) == (78, "")
     assert told in done.stderr
+
+
+def test_the_settings_of_the_page_can_be_used(tmp_path: Path) -> None:
+    page = DOCS / "how-to" / "behind-a-balancer.md"
+    found = []
+    for number, fence in enumerate(fences_of(page)):
+        if fence.language == "toml":
+            file = tmp_path / f"{number}.toml"
+            file.write_text(fence.text)
+            settings = read_settings({}, {}, file)
+            found.append((settings.proxy_protocol, settings.insecure))
+            assert is_trusted("10.0.0.5", read_networks(settings.trusted_proxies))
+            assert not is_trusted(settings.host, read_networks(settings.trusted_proxies))
+    assert found == [(False, False), (True, False), (False, True)]

@@ -28,7 +28,8 @@ def start(folder: Path, *flags: str, file_bytes_max: int | None = None) -> tuple
         text=True,
         check=False,
         timeout=60,
-        env=environment(),
+        # Python would leave cut-off .pyc files behind, on which every later program fails.
+        env=environment(PYTHONDONTWRITEBYTECODE="1"),
         preexec_fn=limit if file_bytes_max is not None else None,
     )
     assert done.stdout == ""

@@ -4,6 +4,7 @@ import signal
 import ssl
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -11,8 +12,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.plays.conftest import PROGRAM, RunningHall, StartHall, environment, free_port
+from tests.servers.postgres import PostgresServer
 
 EXIT_CONFIGURATION = 78
+RECOVERY_SECONDS_MAX = 10
 DRAIN_SECONDS = 300
 """Longer than a test may take: what ends it is the second signal."""
 
@@ -77,6 +80,39 @@ def test_a_hall_that_drains_answers_calls_and_says_that_none_should_come(
         watch(hall, "/livez")
 
 
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    made = PostgresServer()
+    yield made
+    made.remove()
+
+
+def await_status(hall: RunningHall, status: int) -> httpx.Response:
+    """Return the first answer of ``/readyz`` with a status."""
+    until = time.monotonic() + RECOVERY_SECONDS_MAX
+    while (ready := watch(hall, "/readyz")).status_code != status:
+        assert time.monotonic() < until, ready.text
+    return ready
+
+
+@pytest.mark.sqlite  # it brings its own server; once is enough
+def test_a_node_whose_database_is_away_is_not_ready_until_it_is_back(
+    start_hall: StartHall, server: PostgresServer
+) -> None:
+    hall = start_hall("hall", "--set", f"database={server.url()}")
+    assert await_status(hall, 200).json()["reasons"] == []
+    server.stop()
+    reasons = await_status(hall, 503).json()["reasons"]
+    assert "the database cannot be read (storage_unavailable)" in reasons
+    told = numbers(watch(hall, "/metrics").text)
+    assert told["moothall_tail_age_seconds{}"] > 0
+    assert sum("moothall_commit_duration_seconds_bucket" in name for name in told) > 0
+    assert watch(hall, "/livez").status_code == 200
+    server.start()
+    await_status(hall, 200)
+
+
+@pytest.mark.sqlite  # it is about ports; once is enough
 def test_a_port_that_is_taken_ends_the_start_only_if_it_was_named(
     start_hall: StartHall, tmp_path: Path
 ) -> None:

@@ -35,8 +35,6 @@ async def open_nodes(folder: Path, count: int = 2, **settings: Any) -> AsyncIter
         opened.push_async_callback(drop_databases)
         for number in range(count):
             each = settings if number == 0 else {"node_of": halls[0]}
-            hall = open_test_hall(
-                folder / f"node{number}", bus=MemoryBus("hall", network), **each
-            )
+            hall = open_test_hall(folder / f"node{number}", bus=MemoryBus("hall", network), **each)
             halls.append(await opened.enter_async_context(hall))
         yield Nodes(halls, network)

@@ -18,11 +18,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-RUN_FOLDER = "MOOTHALL_TEST_RUN"
+RUN_FOLDER = "HALL_TESTS_RUN"
 """Environment variable: a folder that all processes of one run of the tests share."""
 
 HALLS_VARIABLE = "MOOTHALL_TEST_POSTGRES"
@@ -199,6 +201,27 @@ async def make_database(name: str, template: str = "template1") -> str:
     finally:
         await connection.close()
     return shared_url(name)
+
+
+def database_of(folder: Path, server: str) -> str:
+    """Return the address of the database that belongs to a folder, made if there is none."""
+    name = f"play_{blake2b(str(folder).encode(), digest_size=10).hexdigest()}"
+    sql = f"SELECT 1 FROM pg_database WHERE datname = '{name}'"
+    if not _psql(server, sql):
+        _psql(server, f"CREATE DATABASE {name} STRATEGY FILE_COPY")
+    return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+
+
+def _psql(server: str, sql: str) -> str:
+    """Run SQL from where no loop runs, or may not be stopped."""
+    done = subprocess.run(
+        [str(binaries() / "psql"), "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql, server],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 async def drop_database(name: str) -> None:

@@ -116,7 +116,7 @@ class Connection:
     """One client that stays.
 
     Attributes:
-        connection_id: Unique in this process.
+        connection_id: Unique in the hall; in the order of opening on one node.
         door: Name of the door: ``websocket``, ``ndjson``, ``events``.
         source: Address of the client, as in :class:`~moothall.action.call.Call`.
         hears: Whether the client can answer heartbeats; a stream of events cannot.
@@ -180,9 +180,19 @@ class Connection:
 class Connections:
     """All open connections of this process."""
 
-    def __init__(self, clock: Clock, bounds: ConnectionBounds | None = None) -> None:
-        """Begin with none."""
+    def __init__(
+        self, clock: Clock, bounds: ConnectionBounds | None = None, *, node: str = ""
+    ) -> None:
+        """Begin with none.
+
+        Args:
+            clock: Tells their age.
+            bounds: Instead of the defaults.
+            node: A word that no other node has: part of the ids, so that an operator who reaches
+                another node cannot close a connection there instead.
+        """
         self.bounds = bounds or ConnectionBounds()
+        self._node = node
         self._clock = clock
         self._open: dict[str, Connection] = {}
         self._of_session: dict[str, set[Connection]] = {}
@@ -212,7 +222,7 @@ class Connections:
         """Return a new connection; its door calls :meth:`forget` when it is gone."""
         self._count += 1
         connection = Connection(
-            f"{self._count:012d}",
+            f"{self._count:012d}{self._node}",
             door,
             source,
             sink,
@@ -265,6 +275,11 @@ class Connections:
         why = CloseReason.IDLE if reason == CloseReason.IDLE else CloseReason.SESSION_ENDED
         for connection in list(self._of_session.get(session_id, ())):
             connection.end(why)
+
+    def end_member(self, member_id: str) -> None:
+        """End the connections of a member who was removed (R5)."""
+        for connection in list(self._of_member.get(member_id, ())):
+            connection.end(CloseReason.SESSION_ENDED)
 
     def end_all(self, reason: CloseReason) -> None:
         """End every connection."""

@@ -35,7 +35,9 @@ async def find_extent(tx: Transaction) -> Extent:
     assert row is not None
     epoch, swept, newest = row
     horizon = await tx.find_horizon() or Horizon(newest, newest)
-    return Extent(epoch, swept, max(swept, horizon.settled), max(swept, horizon.last))
+    # Numbers above the newest may be given out once more after a crash of the server.
+    settled = min(horizon.settled, newest)
+    return Extent(epoch, swept, max(swept, settled), max(swept, horizon.last))
 
 
 def read_cursor(text: str, extent: Extent) -> int | None:

@@ -4,7 +4,8 @@ Two readers of one text must not understand it differently: a proxy, a log, or a
 an object on may be the second one. So at every door and at every depth a name that stands twice
 in one object is refused (RFC 8259, section 4, leaves open which one counts), and so is what is
 no UTF-8, or nested deeper than `DEPTH_MAX`. msgspec takes the last of two values, looks into
-strings only where a type asks for them, and nests as deep as the stack allows.
+strings only where a type asks for them, and nests as deep as the stack allows. The character NUL
+is refused too: PostgreSQL keeps no text with it, and much that is written in C ends a text there.
 
 Whoever edits this file: what is too long for its field, or no field at all, is refused by msgspec
 at once, and :func:`check_text` sees only what has passed. So a hostile text costs little.
@@ -12,7 +13,7 @@ at once, and :func:`check_text` sees only what has passed. So a hostile text cos
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from itertools import accumulate
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -40,6 +41,10 @@ _MESSAGE_SIZE_SMALL = 4_096
 """Up to these bytes it is quicker to compare all strings than to take the message apart."""
 
 _BACKSLASH = ord("\\")
+_NUL = "\0"
+_NUL_ESCAPE = b"\\u0000"
+"""The only way to write it in JSON (RFC 8259, section 7)."""
+
 _NAME_WITH_ESCAPE = re.compile(rb'\\[^"\\]*"[ \t\n\r]*:')
 _OTHERS = bytes(set(range(256)) - set(b'"[]{}'))
 _AS_STEPS = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")
@@ -92,7 +97,7 @@ def check_text(text: bytes | bytearray | memoryview) -> None:
 
     Raises:
         InvalidArgumentError: ``text`` is not UTF-8 or deeper than `DEPTH_MAX` (field ``body``),
-            or a name stands twice in one object (the field is the path to it).
+            or a name stands twice in one object, or a text holds NUL (the field is the path to it).
     """
     raw = text if isinstance(text, bytes) else bytes(text)
     if not raw.isascii():
@@ -108,6 +113,8 @@ def check_text(text: bytes | bytearray | memoryview) -> None:
             raise _too_deep()
     if objects > _OBJECTS_FEW or not _has_distinct_names(plain):
         _check_members(raw)
+    if _NUL_ESCAPE in plain:
+        raise _holds_nul(_find_nul(json.loads(raw, parse_int=len, parse_float=len)) or "body")
 
 
 def check_envelope(message: bytes | bytearray | memoryview, request: str) -> None:
@@ -212,6 +219,25 @@ def _find_twin(value: Any) -> str:
             if isinstance(inner, list) and (path := _find_twin(inner)):
                 return _join(f"[{index}]", path)
     return ""
+
+
+def _find_nul(value: Any, path: str = "") -> str | None:
+    """Return the path to the first text with NUL, or to the object that has it in a name."""
+    if isinstance(value, str):
+        return path if _NUL in value else None
+    members: Iterable[tuple[str, Any]] = ()
+    if isinstance(value, dict):
+        if any(_NUL in name for name in value):
+            return path
+        members = ((_told(name), inner) for name, inner in value.items())
+    elif isinstance(value, list):
+        members = ((f"[{index}]", inner) for index, inner in enumerate(value))
+    found = (_find_nul(inner, _join(path, step)) for step, inner in members)
+    return next((at for at in found if at is not None), None)
+
+
+def _holds_nul(path: str) -> InvalidArgumentError:
+    return InvalidArgumentError(path, "the text holds the character NUL", "leave it out")
 
 
 def _twice(path: str) -> InvalidArgumentError:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from moothall.action.house import House
 
 NOTICES_KEPT_MS = 2 * HOUR_MS
-"""Twice as long as a node relies on them (`action/tail.py`)."""
+"""A node that was away for longer reads everything anew (`action/tail.py`)."""
 
 # By the newest one, so that no node's clock matters.
 _SWEEP_NOTICES = """

@@ -62,7 +62,7 @@ def read_migrations(room: str, folder: Path | None, engine: str) -> list[Migrati
         if match is None or (match["engine"] or engine) not in ENGINES:
             msg = (
                 f"{room}: {file.name} is not NNNN_name[.sqlite|.postgres].sql, "
-                "such as 0001_init.sqlite.sql"
+                "such as 0001_init.sql"
             )
             raise ConfigurationError(msg)
         if match["engine"] not in {None, engine}:

@@ -105,12 +105,16 @@ class Resources:
     audience: str
     is_follower: bool = False
     """Whether this is a resource server, which has its members from another hall."""
+    is_shared: bool = False
+    """Whether this process is one node of a hall that may have several."""
     services: Mapping[str, Service]
     settings: Mapping[type, RoomSettings] = field(default_factory=dict)
     senders: Mapping[str, Sender] = field(default_factory=dict)
     """Ways to reach a person, by kind of address: ``email``, ``phone``."""
     heads: HeadLog | None = None
     """Where signed heads of the audit trail are kept, outside the database."""
+    node: str = ""
+    """Name of this node in a hall of several; empty where the hall is one process."""
 
     def derive_key(self, purpose: str) -> bytes:
         """Return 32 secret bytes for one purpose (HKDF, RFC 5869), always the same."""

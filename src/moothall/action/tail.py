@@ -12,6 +12,9 @@ it is seen; only the cursor that goes with it stays at what is settled, so that 
 with it misses nothing. Within a stream events always appear in order, because a stream's number
 is taken under the stream's lock.
 
+What is settled is always the number of a row that was committed, or below one: a server that
+crashes may give out once more the numbers above, which nothing durable has.
+
 On SQLite there is one node and one writer: commits go to the hub directly, and nothing of this
 runs.
 """
@@ -27,7 +30,7 @@ from moothall.action.push import Push
 from moothall.core.errors import StorageUnavailableError
 from moothall.core.histogram import SECONDS, Histogram
 from moothall.ports.bus import Bus
-from moothall.ports.database import Database, Horizon, Row, Transaction
+from moothall.ports.database import Database, Row, Transaction
 from moothall.ports.learner import Learner
 from moothall.ports.metrics import Measure
 
@@ -39,22 +42,71 @@ STALE_SECONDS = 2.0
 or a grant been taken away, and this node would not know."""
 
 RETRY_SECONDS = 0.1
-PAGE_ROWS = 1_000
-NOTICES_KEPT_SECONDS = 3_600
-"""A node that has not looked for so long cannot know what it missed, and reads all anew."""
+ROWS_MAX = 2_000
+"""Rows of each table that are read at once; when there are more, the next look comes at once."""
+
+UNSETTLED_MAX = 500_000
+"""Events above what is settled, which a node remembers, while a transaction of the hall is open."""
 
 TOPIC = "changes"
 """Of the hints."""
 
-_EVENTS = """
-SELECT stream, seq, cursor, kind, at_ms, data FROM action_event
-WHERE cursor > $1 ORDER BY cursor LIMIT $2
-"""
-_NOTICES = """
-SELECT number, topic, key FROM action_notice WHERE number > $1 ORDER BY number LIMIT $2
+# The newest that is there, not the last that was given out: see above.
+_NEWEST = """
+SELECT COALESCE((SELECT max(cursor) FROM action_event), 0),
+       COALESCE((SELECT max(number) FROM action_notice), 0)
 """
 
 _log = structlog.get_logger("moothall.tail")
+
+
+class _Window:
+    """The rows of one table above what is settled: each is handed on once.
+
+    Attributes:
+        seen: Numbers of those that were handed on.
+        newest: The highest that was, ever.
+    """
+
+    def __init__(self, table: str, key: str, columns: str) -> None:
+        """Read ``columns`` of ``table``, the first of which is ``key``, its number."""
+        self.seen: set[int] = set()
+        self.newest = 0
+        self._find_numbers = f"SELECT array_agg({key}) FROM {table} WHERE {key} > $1 AND {key} < $2"
+        self._find_late = (
+            f"SELECT {columns} FROM {table} WHERE {key} = ANY ($1) ORDER BY {key} LIMIT $2"
+        )
+        # With the newest that is known, which is there unless it was swept.
+        self._find_new = f"SELECT {columns} FROM {table} WHERE {key} >= $1 ORDER BY {key} LIMIT $2"
+        self.was_swept = False
+        """Whether rows may have been deleted since the last look, before they were read."""
+
+    async def read(self, tx: Transaction, settled: int) -> list[Row]:
+        """Return what is new, in order; ``ROWS_MAX`` of it at most."""
+        late: list[Row] = []
+        self.was_swept = False
+        if settled < self.newest:
+            # Numbers alone: while a transaction is open, there may be many that are known.
+            row = await tx.fetch_one(self._find_numbers, settled, self.newest)
+            assert row is not None
+            if unknown := set(row[0] or ()) - self.seen:
+                late = await tx.fetch_all(self._find_late, sorted(unknown), ROWS_MAX)
+                if len(late) == ROWS_MAX:  # what is above these may only follow them
+                    return late
+        rows = await tx.fetch_all(self._find_new, self.newest, ROWS_MAX - len(late) + 1)
+        is_there = bool(rows) and rows[0][0] == self.newest
+        self.was_swept = self.newest > 0 and not is_there
+        return late + (rows[1:] if is_there else rows[: ROWS_MAX - len(late)])
+
+    def keep(self, rows: Sequence[Row]) -> None:
+        """Remember that rows were handed on."""
+        if rows:
+            self.seen.update(row[0] for row in rows)
+            self.newest = max(self.newest, rows[-1][0])
+
+    def settle(self, settled: int) -> None:
+        """Forget what nothing new can come below of."""
+        self.seen = {number for number in self.seen if number > settled}
 
 
 class Tail:
@@ -70,8 +122,8 @@ class Tail:
         self._bus = bus
         self._hub = hub
         self._learners: dict[str, Learner] = {}
-        self._seen_events: set[int] = set()
-        self._seen_notices: set[int] = set()
+        self._events = _Window("action_event", "cursor", "cursor, stream, seq, kind, at_ms, data")
+        self._notices = _Window("action_notice", "number", "number, topic, key")
         self._wake = asyncio.Event()
         self._has_told = False
         """Whether the others are to be told that there is something new."""
@@ -83,15 +135,17 @@ class Tail:
 
     async def begin(self) -> None:
         """Take the present as the beginning; what adapters load afterwards is not older."""
-        self.settled = (await self._find_horizon()).settled
+        newest, horizon = await self._database.read(_find_beginning)
+        self._events.newest, self._notices.newest = newest
+        self.settled = self._hub.settled = min(horizon, max(newest))
         self._looked_at = asyncio.get_running_loop().time()
-        self._hub.settled = self.settled
 
     def start(self, learners: Iterable[Learner]) -> None:
         """Follow from now on, on the running loop."""
         self._learners = {learner.topic: learner for learner in learners}
         self._bus.subscribe(TOPIC, lambda _payload: self._wake.set())
         self._bus.on_restored(self._wake.set)
+        self._wake.set()  # loading may have taken long
         self._task = asyncio.get_running_loop().create_task(self._follow())
 
     async def close(self) -> None:
@@ -131,7 +185,7 @@ class Tail:
         return {
             "tail_age_seconds": age,
             "tail_round_duration_seconds": self._rounds,
-            "tail_unsettled_events": len(self._seen_events),
+            "tail_unsettled_events": len(self._events.seen),
             "bus_connected": float(self._bus.is_connected),
             "bus_hints_published_total": self._bus.published,
             "bus_hints_dropped_total": self._bus.dropped,
@@ -143,26 +197,41 @@ class Tail:
         """Read what is new and hand it on.
 
         Raises:
-            StorageUnavailableError: The database cannot be reached.
+            StorageUnavailableError: The database cannot be reached, or a transaction has been open
+                for so long that this node cannot remember all that came after it.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
         # First, in a transaction of its own: rows below are seen by whatever reads from now on.
-        horizon = await self._find_horizon()
-        pushes = await self._read(_EVENTS, self._seen_events, 2)
-        notices = await self._read(_NOTICES, self._seen_notices, 0)
-        # What members may do first, or an event could go to somebody who may not see it any more.
-        if began - self._looked_at > NOTICES_KEPT_SECONDS:
-            for learner in self._learners.values():
-                await learner.relearn(self._database, ())
-        await self._teach(notices)
-        settled = max(self.settled, horizon.settled)
-        self._hub.publish([Push(row[0], row[1], min(row[2], settled), *row[3:]) for row in pushes])
-        self._seen_notices.update(row[0] for row in notices)
-        self._seen_events.update(row[2] for row in pushes)
+        horizon = await self._database.read(_find_horizon)
+        if len(self._events.seen) > UNSETTLED_MAX and horizon <= self.settled:
+            raise StorageUnavailableError(
+                "a transaction of this hall is open for too long",
+                remedy="look for it in pg_stat_activity, and end it",
+            )
+        while True:
+            events, notices = await self._database.read(self._read)
+            # What members may do first, or an event could go to somebody who may not see it any
+            # more.
+            await self._teach(notices)
+            self._notices.keep(notices)
+            if len(notices) < ROWS_MAX:
+                break
+        newest = max(self._events.newest, self._notices.newest, *(row[0] for row in events[-1:]))
+        if len(events) == ROWS_MAX:
+            newest = events[-1][0]
+            self._wake.set()
+        settled = max(self.settled, min(horizon, newest))
+        self._hub.publish(
+            [
+                Push(stream, seq, min(number, settled), kind, at_ms, data)
+                for number, stream, seq, kind, at_ms, data in events
+            ]
+        )
+        self._events.keep(events)
         self.settled = self._hub.settled = settled
-        self._seen_events = {number for number in self._seen_events if number > settled}
-        self._seen_notices = {number for number in self._seen_notices if number > settled}
+        self._events.settle(settled)
+        self._notices.settle(settled)
         self._looked_at = began
         self._rounds.observe(loop.time() - began)
 
@@ -193,33 +262,35 @@ class Tail:
             _log.info("this node sees its hall again")
         self._is_failing = error is not None
 
-    async def _find_horizon(self) -> Horizon:
-        """Return how far the numbers have come."""
-        horizon = await self._database.read(lambda tx: tx.find_horizon())
-        assert horizon is not None, "an engine with several nodes has a horizon"
-        return horizon
-
-    async def _read(self, sql: str, seen: set[int], column: int) -> list[Row]:
-        """Return the rows above what is settled that were not seen yet, on one snapshot."""
-        settled = self.settled
-
-        async def pages(tx: Transaction) -> list[Row]:
-            found: list[Row] = []
-            after = settled
-            while True:
-                page = await tx.fetch_all(sql, after, PAGE_ROWS)
-                found += [row for row in page if row[column] not in seen]
-                if len(page) < PAGE_ROWS:
-                    return found
-                after = page[-1][column]
-
-        return await self._database.read(pages)
+    async def _read(self, tx: Transaction) -> tuple[list[Row], list[Row]]:
+        """Return new events and notices of one snapshot."""
+        return (
+            await self._events.read(tx, self.settled),
+            await self._notices.read(tx, self.settled),
+        )
 
     async def _teach(self, notices: Sequence[Row]) -> None:
         """Let each adapter read anew what has changed, each key once."""
+        if self._notices.was_swept:  # so long ago was the last look
+            for each in self._learners.values():
+                await each.relearn(self._database, ())
         keys: dict[str, dict[str, None]] = {}
         for _, topic, key in notices:
             keys.setdefault(topic, {})[key] = None
         for topic, changed in keys.items():
             if (learner := self._learners.get(topic)) is not None:
                 await learner.relearn(self._database, list(changed))
+
+
+async def _find_horizon(tx: Transaction) -> int:
+    """Return up to which number nothing new can appear."""
+    horizon = await tx.find_horizon()
+    assert horizon is not None, "an engine with several nodes has a horizon"
+    return horizon.settled
+
+
+async def _find_beginning(tx: Transaction) -> tuple[tuple[int, int], int]:
+    """Return the newest event and the newest notice that are seen, and the horizon."""
+    row = await tx.fetch_one(_NEWEST)
+    assert row is not None
+    return (row[0], row[1]), await _find_horizon(tx)

@@ -32,6 +32,7 @@ from moothall.app.manifest import (
     digest_file,
     verify_backup,
 )
+from moothall.app.moved import check_not_moved
 from moothall.app.snapshot import Snapshot, check_is_there, open_copy, open_snapshot
 from moothall.core.disk import describe_failure, sync_path
 from moothall.core.errors import ConfigurationError, MoothallError, StorageUnavailableError
@@ -229,6 +230,7 @@ def check_apart(folder: Path, other: Path, remedy: str) -> None:
 def _check_places(data: Path, destination: Path, keys: Path | None) -> bool:
     """Refuse places that would undo what they are for; tell whether keys are to be written."""
     check_is_there(data / DATABASE_FILE)
+    check_not_moved(data)
     check_apart(destination, data, "name a folder outside of the hall's own")
     check_is_new(destination)
     if keys is None:
@@ -372,6 +374,27 @@ def _needs_keys(data: Path, keys: Path) -> bool:
     if not keys.parent.is_dir():
         msg = f"{keys}: there is no folder {keys.parent}; make it, or name another one"
         raise ConfigurationError(msg)
+    return True
+
+
+def take_keys(data: Path, keys: Path) -> bool:
+    """Copy sealing key and self-made certificate alone, which never change; no row is read.
+
+    Args:
+        data: Folder of the hall, or of one of its nodes.
+        keys: The new folder; an empty one is taken too.
+
+    Returns:
+        Whether they were written; False if this key is there already.
+
+    Raises:
+        ConfigurationError: Something is in the way; says what helps.
+        StorageUnavailableError: The disk cannot be written.
+    """
+    check_apart(keys, data, "name a folder outside of the hall's own")
+    if not _needs_keys(data, keys.absolute()):
+        return False
+    _copy_keys(data, keys)
     return True
 
 

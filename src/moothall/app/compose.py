@@ -5,7 +5,7 @@ import contextlib
 import fcntl
 import os
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -34,14 +34,15 @@ from moothall.action.token import TokenVerifier
 from moothall.app.config import Settings, check_resource_server, read_hall_tables
 from moothall.app.discovery import ALWAYS_SERVED, find_rooms
 from moothall.app.foundation import Foundation, open_embedded, open_shared
-from moothall.app.heads import HEADS_FILE, FileHeadLog
+from moothall.app.heads import HEADS_FILE, FileHeadLog, find_node, name_node
 from moothall.app.world import SystemClock, SystemEntropy
 from moothall.core.disk import describe_failure, sync_path
 from moothall.core.errors import ConfigurationError
+from moothall.ports.arrivals import Arrivals
 from moothall.ports.audit import AuditLog
 from moothall.ports.authority import Authority
 from moothall.ports.bus import Bus
-from moothall.ports.claim import Claim
+from moothall.ports.claim import CLAIM_TOPIC, Claim
 from moothall.ports.clock import Clock
 from moothall.ports.database import Database, Transaction
 from moothall.ports.entropy import Entropy
@@ -53,6 +54,7 @@ from moothall.ports.sessions import SessionEnds
 from moothall.ports.shutdown import Shutdown
 from moothall.senders import build_senders
 from moothall.services.access.model import AuditSettings
+from moothall.services.access.store import is_claimed
 from moothall.services.identity.store import following
 from moothall.storage.sqlite import SqliteBounds
 
@@ -155,9 +157,10 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
     folder = settings.data_path
     _make_folder(folder)
     async with AsyncExitStack() as opened:
-        lock = opened.enter_context(_lock(folder))
+        lock = opened.enter_context(lock_folder(folder))
         foundation: Foundation
         if settings.database:
+            name_node(folder, entropy)
             foundation = await open_shared(settings, folder, entropy, bus)
         else:
             foundation = open_embedded(
@@ -167,7 +170,8 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
         database, sealing_key = foundation.database, foundation.sealing_key
         resources = make_resources(settings, catalog, tables, sealing_key, clock, entropy)
         audience = resources.audience
-        connections, cursors = Connections(clock), Cursors()
+        connections = Connections(clock, node=entropy.random_bytes(6).hex())
+        cursors = Cursors()
         ports: dict[type, object] = {
             **tables,
             **_provide(catalog, resources),
@@ -195,6 +199,8 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
         verifier = TokenVerifier(keys, sessions, clock, issuer=way.name, audience=audience)
         ports |= {FeedHub: hub, TokenVerifier: verifier}
         sessions.listen(connections.end_session)
+        if (arrivals := ports.get(Arrivals)) is not None:
+            cast("Arrivals", arrivals).listen(connections.end_member)
         # Each second; where nothing is published, this is how a grant that is gone ends a feed.
         connections.on_look = hub.check_all
         house = House(
@@ -249,10 +255,12 @@ def make_resources(
         issuer=name,
         audience=settings.audience if follows else name,
         is_follower=follows,
+        is_shared=bool(settings.database),
         services={name: room.service for name, room in catalog.rooms.items()},
         settings=tables,
         senders=build_senders(tables),
         heads=FileHeadLog(find_heads(settings.data_path, tables)),
+        node=find_node(settings.data_path) if settings.database else "",
     )
 
 
@@ -320,7 +328,9 @@ async def _find_way(
 
 
 class ClaimByAction:
-    """Implements Claim by a callback of whoever runs the hall."""
+    """Implements Claim, and Learner, by a callback of whoever runs the hall."""
+
+    topic = CLAIM_TOPIC
 
     def __init__(self, on_claimed: Callable[[], None]) -> None:
         """Call ``on_claimed`` when the secret is spent."""
@@ -329,6 +339,11 @@ class ClaimByAction:
     def spend(self) -> None:
         """Tell whoever runs the hall."""
         self._on_claimed()
+
+    async def relearn(self, database: Database, keys: Sequence[str]) -> None:  # noqa: ARG002
+        """Learn that another node has taken the secret."""
+        if await database.read(is_claimed):
+            self.spend()
 
 
 class StopByAction:
@@ -416,8 +431,12 @@ def _make_folder(folder: Path) -> None:
         raise ConfigurationError(msg)
 
 
-def _lock(folder: Path) -> "TextIO":
-    """Take the folder for this process; the system lets it go when the process ends."""
+def lock_folder(folder: Path) -> "TextIO":
+    """Take a data folder for this process; the system lets it go when the process ends.
+
+    Raises:
+        ConfigurationError: Another process has it, or it cannot be written.
+    """
     try:
         descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
         file = cast("TextIO", os.fdopen(descriptor, "r+", encoding="ascii"))

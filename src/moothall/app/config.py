@@ -28,7 +28,9 @@ from moothall.transports.settings import TABLES as TABLES_OF_DOORS
 PREFIX = "MOOTHALL_"
 
 # Names in the environment that are not settings of the hall.
-NOT_SETTINGS = frozenset({"MOOTHALL_CONFIG_DIR", "MOOTHALL_CONFIG", "MOOTHALL_SECRETS"})
+NOT_SETTINGS = frozenset(
+    {"MOOTHALL_CONFIG_DIR", "MOOTHALL_CONFIG", "MOOTHALL_SECRETS", "MOOTHALL_TEST_POSTGRES"}
+)
 
 TABLES: Mapping[str, type[RoomSettings]] = {**TABLES_OF_SENDERS, **TABLES_OF_DOORS}
 """The hall's own tables of settings, by their names."""
@@ -69,7 +71,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Plain HTTP; on loopback, or for ``trusted_proxies`` and nobody else."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses and networks of proxies, as ``10.0.0.0/8``; only they are believed whom they
-    speak for (``X-Forwarded-For``), and ``connections_per_source_max`` does not hold for them."""
+    speak for (``X-Forwarded-For``, ``proxy_protocol``), and ``connections_per_source_max`` does not
+    hold for them."""
     proxy_protocol: bool = False
     """Trusted proxies name their client at the beginning of each connection, by HAProxy's PROXY
     protocol (version 1 or 2), at every door; nobody else may connect then."""
@@ -312,9 +315,7 @@ def _read_assignment(text: str) -> tuple[str, str, str]:
     target, is_given, value = text.partition("=")
     table, is_dotted, name = target.strip().rpartition(".")
     if not (is_given and name and bool(table) == bool(is_dotted)):
-        msg = (
-            f"--set {text!r}: write NAME=VALUE or TABLE.NAME=VALUE, as in lockout.attempts_max=5"
-        )
+        msg = f"--set {text!r}: write NAME=VALUE or TABLE.NAME=VALUE, as in lockout.attempts_max=5"
         raise ConfigurationError(msg)
     return table, name, value.strip()
 

@@ -34,6 +34,7 @@ from moothall.app.config import Settings, check_resource_server, read_hall_table
 from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.keyfile import LENGTH_BYTES, read_sealing_key
 from moothall.app.manifest import find_faults, steps_by_room
+from moothall.app.moved import check_not_moved
 from moothall.app.snapshot import check_is_there, open_snapshot
 from moothall.app.world import SystemClock, SystemEntropy
 from moothall.core.errors import ConfigurationError, DeclarationError
@@ -62,7 +63,8 @@ def examine(settings: Settings, trouble: str | None, *, is_thorough: bool) -> li
         ConfigurationError: There is no hall in the data folder.
     """
     folder = settings.data_path
-    check_is_there(folder / DATABASE_FILE)
+    if not settings.database:
+        check_is_there(folder / DATABASE_FILE)
     reports: list[Report] = []
     resources: Resources | None = None
     catalog: Catalog | None = None
@@ -75,12 +77,21 @@ def examine(settings: Settings, trouble: str | None, *, is_thorough: bool) -> li
     except (ConfigurationError, DeclarationError) as error:
         trouble = trouble or str(error)
     wrong = [] if trouble is None else [Finding(trouble, "mend the setting that is named")]
-    reports += _report("settings", "The settings can be used", wrong)
+    reports += report_on("settings", "The settings can be used", wrong)
+    if settings.database:
+        # Not above: a hall on SQLite needs no driver of PostgreSQL.
+        from moothall.app.doctor_shared import look_at_server  # noqa: PLC0415
+
+        reports += look_at_folder(settings)
+        look_there = look_at_server(
+            settings, catalog, resources, has_key=has_key, is_thorough=is_thorough
+        )
+        return [*reports, *asyncio.run(look_there)]
     reports += _look_at_machine(settings, is_thorough=is_thorough)
     behind: set[str] = set()
     if catalog is not None:
         found, behind = _look_at_schema(folder, catalog)
-        reports += _report("schema", "All migrations were applied, and none was edited", found)
+        reports += report_on("schema", "All migrations were applied, and none was edited", found)
     if catalog is not None and resources is not None:
         rooms = (check for room in catalog.rooms.values() for check in room.checks)
         checks = [each for each in (*FRAMEWORK_CHECKS, *rooms) if each.room not in behind]
@@ -102,13 +113,14 @@ def is_running(folder: Path) -> bool:
     return True
 
 
-def _report(name: str, promise: str, found: Iterable[Finding]) -> list[Report]:
+def report_on(name: str, promise: str, found: Iterable[Finding]) -> list[Report]:
+    """Return what a check says: what was found, or that its promise holds."""
     reports = [Report(name, each.level, each.told, each.remedy) for each in found]
     return reports or [Report(name, Level.OK, promise)]
 
 
 def _look_at_machine(settings: Settings, *, is_thorough: bool) -> list[Report]:
-    """Look at files, disk, clock, log, certificate and key, and at the database as a file."""
+    """Look at the folder, the clock and the log, and at the database as a file."""
     folder = settings.data_path
 
     def check_clock() -> list[Finding]:
@@ -123,21 +135,40 @@ def _look_at_machine(settings: Settings, *, is_thorough: bool) -> list[Report]:
 
     whole = "The database is whole, and what rows refer to is there"
     looks: list[tuple[str, str, Callable[[], list[Finding]]]] = [
-        ("modes", "Nobody else may look into the folder", lambda: machine.check_modes(folder)),
-        ("key", "The sealing key is there", lambda: machine.check_key(folder)),
-        ("certificate", "The certificate is valid", lambda: machine.check_certificate(settings)),
+        ("moved", "The rows were not moved to PostgreSQL", lambda: _check_moved(folder)),
         ("clock", "The clock is not behind rows and files", check_clock),
-        ("disk", "The disk has room and is a local one", lambda: machine.check_disk(folder)),
         ("log", "The log is of its usual size", lambda: machine.check_log(folder)),
         ("database", whole, check_integrity),
     ]
+    found = [report for name, promise, look in looks for report in _guard(name, promise, look)]
+    return [*look_at_folder(settings), *found]
+
+
+def look_at_folder(settings: Settings) -> list[Report]:
+    """Look at what every hall has in its data folder, and at the disk under it."""
+    folder = settings.data_path
+    looks: list[tuple[str, str, Callable[[], list[Finding]]]] = [
+        ("modes", "Nobody else may look into the folder", lambda: machine.check_modes(folder)),
+        ("key", "The sealing key is there", lambda: machine.check_key(folder)),
+        ("certificate", "The certificate is valid", lambda: machine.check_certificate(settings)),
+        ("disk", "The disk has room and is a local one", lambda: machine.check_disk(folder)),
+    ]
     return [report for name, promise, look in looks for report in _guard(name, promise, look)]
+
+
+def _check_moved(folder: Path) -> list[Finding]:
+    """The rows are still those that are served."""
+    try:
+        check_not_moved(folder)
+    except ConfigurationError as error:
+        return [Finding(str(error), "look at the hall where it is now: --database")]
+    return []
 
 
 def _guard(name: str, promise: str, look: Callable[[], list[Finding]]) -> list[Report]:
     """Tell of a check that cannot be carried out as of one that fails."""
     try:
-        return _report(name, promise, look())
+        return report_on(name, promise, look())
     except (apsw.Error, OSError, ConfigurationError) as error:
         return [Report(name, Level.FAILED, f"cannot be looked at: {error}", _UNREADABLE)]
 
@@ -211,5 +242,5 @@ async def _look_at_rows(
             told = f"cannot be looked at: {error}"
             reports.append(Report(check.name, Level.FAILED, told, _UNREADABLE))
         else:
-            reports += _report(check.name, check.promise, found)
+            reports += report_on(check.name, check.promise, found)
     return reports

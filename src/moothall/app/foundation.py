@@ -15,6 +15,7 @@ from moothall.action.push import Push
 from moothall.action.tail import Tail
 from moothall.app.config import Settings
 from moothall.app.keyfile import load_sealing_key
+from moothall.app.moved import check_not_moved
 from moothall.core.errors import ConfigurationError
 from moothall.ports.bus import Bus
 from moothall.ports.database import Database, Transaction
@@ -115,8 +116,7 @@ class Shared:
 
     async def join(self, hub: FeedHub) -> None:
         """Compare the sealing key with the hall's, and begin to follow."""
-        digest = blake2b(self.sealing_key, digest_size=16, person=b"moothall key").hexdigest()
-        await self.database.write(lambda tx: _check_key(tx, digest))
+        await self.database.write(lambda tx: bind_key(tx, self.sealing_key))
         self.tail = Tail(self._aside, self._bus, hub)
         await self.tail.begin()
 
@@ -158,6 +158,7 @@ def open_embedded(
     Raises:
         ConfigurationError: Something must be mended first.
     """
+    check_not_moved(folder)
     file = folder / DATABASE_FILE
     sealing_key = load_sealing_key(folder / KEY_FILE, entropy, database=file)
     database = SqliteDatabase.open(file, on_sync_failure=on_sync_failure, bounds=bounds, vfs=vfs)
@@ -233,8 +234,13 @@ async def _load_key(path: Path, database: Database, entropy: Entropy) -> bytes:
     return load_sealing_key(path, entropy)
 
 
-async def _check_key(tx: Transaction, digest: str) -> None:
-    """Refuse a node whose key is not the hall's; the first node says which that is."""
+async def bind_key(tx: Transaction, sealing_key: bytes) -> None:
+    """Refuse a node whose key is not the hall's; the first node says which that is.
+
+    Raises:
+        ConfigurationError: The rows are sealed by another key.
+    """
+    digest = blake2b(sealing_key, digest_size=16, person=b"moothall key").hexdigest()
     await tx.lock("hall")
     row = await tx.fetch_one(_FIND_HALL)
     if row is None:

@@ -1,19 +1,28 @@
-"""The file of signed heads: lines outside the database that are only ever added.
+"""What a node keeps of the audit trail in its data folder: its signed heads, and its name.
 
-It is opened anew for each line, so that it may be moved away or lie on a disk that comes and
-goes, and it is opened for appending only, so that the operator may let the system forbid
-everything else (``chattr +a``).
+The file of heads holds lines outside the database that are only ever added. It is opened anew
+for each line, so that it may be moved away or lie on a disk that comes and goes, and it is opened
+for appending only, so that the operator may let the system forbid everything else (``chattr
++a``).
 """
 
 import asyncio
 import os
+import re
 from pathlib import Path
 from threading import Lock
 
+from moothall.app.keyfile import write_secret_file
 from moothall.core.disk import sync_path
 from moothall.core.errors import ConfigurationError
+from moothall.ports.entropy import Entropy
 
 HEADS_FILE = "audit-heads.jsonl"
+
+NODE_FILE = "node-id"
+NODE_BYTES = 8
+
+_NODE = re.compile(r"[0-9a-f]{16}\n?")
 
 LINE_BYTES_MAX = 4_096
 """A head has about 400."""
@@ -89,3 +98,35 @@ class FileHeadLog:
 def _text(line: bytes) -> str:
     """Return a line as text; what is none stays recognizably wrong."""
     return line.rstrip(b"\n").decode(errors="replace")
+
+
+def find_node(folder: Path) -> str:
+    """Return the name of the node whose data folder this is; empty if it has none yet.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or is damaged.
+    """
+    path = folder / NODE_FILE
+    try:
+        text = path.read_text("ascii")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    if not _NODE.fullmatch(text):
+        msg = (
+            f"{path}: this is not the name of a node; let the hall's user read it, or move it and "
+            f"{HEADS_FILE} away, and the node gets another name and begins its heads anew"
+        )
+        raise ConfigurationError(msg)
+    return text.strip()
+
+
+def name_node(folder: Path, entropy: Entropy) -> None:
+    """Give the node a name by which the hall counts its heads, unless it has one.
+
+    Raises:
+        ConfigurationError: The file cannot be written, or is damaged.
+    """
+    if not find_node(folder):
+        write_secret_file(folder / NODE_FILE, entropy.random_bytes(NODE_BYTES).hex() + "\n")

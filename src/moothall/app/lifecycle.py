@@ -19,8 +19,10 @@ from moothall.app.keyfile import write_secret_file
 from moothall.app.private_door import PrivateDoor, open_private_door
 from moothall.app.watch import Watch
 from moothall.core.errors import ConfigurationError
+from moothall.ports.database import Transaction
 from moothall.services.access.actions import digest_secret
-from moothall.services.access.store import renew_claim
+from moothall.services.access.adapters.claim import ClaimSecrets
+from moothall.services.access.store import renew_claim, share_claim
 from moothall.transports.tls import CertificateFiles, ServerTls, ensure_certificate
 
 SECRET_FILE = "first-administrator-secret"  # noqa: S105 - the name of a file
@@ -102,17 +104,26 @@ def _open_tls(settings: Settings) -> ServerTls:
 
 
 async def _renew_claim(hall: Hall, file: Path) -> str | None:
-    """Make a new one-time secret while nobody has claimed the hall, and write it down.
+    """Show the one-time secret while nobody has claimed the hall, and write it down.
 
-    Only its digest rests in the database, so it cannot be shown again: each start makes a
-    new one until it is used.
+    It follows from a nonce and the sealing key, and only its digest and the nonce rest in the
+    database. A hall of one process has a new one at each start until it is used; several nodes
+    all have the first one's, so that a start makes no other node's secret useless.
     """
-    secret = hall.house.entropy.random_bytes(16).hex()
-    now_ms = hall.house.clock.now_ms()
+    secrets, nonce = hall.house.use(ClaimSecrets), hall.house.entropy.random_bytes(16).hex()
+    now_ms, secret = hall.house.clock.now_ms(), secrets.derive(nonce)
     _remove_secret(file)
-    digest = digest_secret(secret)
-    if not await hall.database.write(lambda tx: renew_claim(tx, digest, now_ms)):
+    digest, is_shared = digest_secret(secret), hall.foundation.tail is not None
+
+    async def claim(tx: Transaction) -> str | None:
+        if is_shared:
+            return await share_claim(tx, nonce, digest, now_ms)
+        return nonce if await renew_claim(tx, digest, now_ms) else None
+
+    known = await hall.database.write(claim)
+    if known is None:
         return None
+    secret = secrets.derive(known)
     write_secret_file(file, secret + "\n")
     return secret
 
@@ -183,6 +194,9 @@ def _banner(
         *(f"  also at      {other}" for other in others),
         f"  data         {settings.data_path}",
     ]
+    if settings.database:
+        lines.append(f"  database     {settings.database}")
+        lines.append(f"  bus          {settings.bus or 'none: nodes look twice a second'}")
     if private is not None:
         host = host_in_url(settings.metrics_host)
         lines.append(f"  metrics      http://{host}:{private.port}/metrics")
@@ -197,7 +211,7 @@ def _banner(
         lines.append(f"  certificate  {tls.fingerprint}")
         pin = f" --fingerprint {tls.fingerprint}"
     if settings.proxy_protocol:
-        lines.append("  clients      through trusted proxies only, which name them (PROXY protocol)")
+        lines.append("  clients      through trusted proxies only, by the PROXY protocol")
         url = "https://NAME-OF-THE-PROXY"
     program = _program()
     if hall.issuer_url is None:

@@ -41,12 +41,14 @@ NETWORK_FILE_SYSTEMS = frozenset(
 """As Linux calls them; locks and syncs may not hold there."""
 
 _MOUNTS = Path("/proc/self/mountinfo")
-_NEWEST = """
+_SET_CLOCK = "set this machine's clock right, and keep it so (NTP)"
+NEWEST = """
 SELECT max(at_ms) FROM (
   SELECT at_ms FROM access_audit WHERE number = (SELECT max(number) FROM access_audit)
   UNION ALL
-  SELECT at_ms FROM action_event WHERE cursor = (SELECT max(cursor) FROM action_event))
+  SELECT at_ms FROM action_event WHERE cursor = (SELECT max(cursor) FROM action_event)) AS newest
 """
+"""Selects when the newest row was written, NULL if there is none."""
 
 
 def check_modes(folder: Path) -> list[Finding]:
@@ -108,27 +110,35 @@ def check_certificate(settings: Settings) -> list[Finding]:
 def check_clock(folder: Path, snapshot: Snapshot) -> list[Finding]:
     """The clock is not behind the newest rows, nor behind the files."""
     now_ms = time.time_ns() // 1_000_000
-    remedy = "set this machine's clock right, and keep it so (NTP)"
-    found = []
     try:
-        newest_ms = snapshot.fetch_all(_NEWEST)[0][0] or 0
+        newest_ms = snapshot.fetch_all(NEWEST)[0][0] or 0
     except apsw.SQLError:
         newest_ms = 0  # a hall that was never opened
-    if newest_ms > now_ms + CLOCK_SLACK_MS:
-        ahead_s = (newest_ms - now_ms) // 1_000
-        found.append(Finding(f"the newest row is {ahead_s} s in the future", remedy))
+    found = check_newest(newest_ms)
     written_ms = (folder / DATABASE_FILE).stat().st_mtime_ns // 1_000_000
     if written_ms > now_ms + CLOCK_SLACK_MS:
         ahead_s = (written_ms - now_ms) // 1_000
         told = f"{DATABASE_FILE} was written {ahead_s} s in the future"
-        found.append(Finding(told, remedy, Level.WARNING))
+        found.append(Finding(told, _SET_CLOCK, Level.WARNING))
     return found
+
+
+def check_newest(newest_ms: int) -> list[Finding]:
+    """The newest row, of UTC epoch milliseconds ``newest_ms``, does not lie in the future."""
+    now_ms = time.time_ns() // 1_000_000
+    if newest_ms <= now_ms + CLOCK_SLACK_MS:
+        return []
+    ahead_s = (newest_ms - now_ms) // 1_000
+    return [Finding(f"the newest row is {ahead_s} s in the future", _SET_CLOCK)]
 
 
 def check_disk(folder: Path) -> list[Finding]:
     """The disk has room, can be written, and is a local one."""
     found = []
-    size_bytes = (folder / DATABASE_FILE).stat().st_size
+    try:
+        size_bytes = (folder / DATABASE_FILE).stat().st_size
+    except FileNotFoundError:
+        size_bytes = 0  # the rows are on a server
     free_bytes = shutil.disk_usage(folder).free
     if free_bytes < max(FREE_BYTES_MIN, int(size_bytes * FREE_PART_MIN)):
         told = f"{free_bytes // MEBIBYTE} MiB are free, the rows take {size_bytes // MEBIBYTE} MiB"

@@ -15,6 +15,8 @@ EXIT_CONFIGURATION = 78
 
 @click.command(short_help="Serve a hall on this machine.")
 @click.option("--data", metavar="DIR", help="Folder of the hall's data.")
+@click.option("--database", metavar="URL", help="PostgreSQL that several nodes share.")
+@click.option("--bus", metavar="URL", help="NATS server that carries hints between nodes.")
 @click.option("--host", metavar="ADDRESS", help="Address to listen on (127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port of HTTPS (8443).")
 @click.option(
@@ -53,7 +55,7 @@ def serve(config: str | None, assignments: tuple[str, ...], **flags: Any) -> Non
     """Serve a hall: sign-in, roles, boards, and your own functions, on SQLite with TLS.
 
     A fresh folder becomes a fresh hall, with a self-made certificate and a one-time
-    secret for its first administrator.
+    secret for its first administrator. With --database and --bus it is one of several nodes.
     """
     # Nothing of what a start makes is garbage; the collector begins once the doors are open.
     gc.disable()
@@ -81,8 +83,11 @@ def serve(config: str | None, assignments: tuple[str, ...], **flags: Any) -> Non
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 runner.run(serve_hall(settings, _announce))
         except StorageUnavailableError as error:
+            place = "database" if settings.database else settings.data_path
             remedy = "free some space there, or look at that disk, and start again"
-            click.echo(f"moothall: {settings.data_path}: {error}; {remedy}", err=True)
+            if settings.database:
+                remedy = f"look at the server ({error.__cause__}), and start again"
+            click.echo(f"moothall: {place}: {error}; {remedy}", err=True)
             sys.exit(EXIT_DISK)
     except ConfigurationError as error:
         click.echo(f"moothall: {error}", err=True)

@@ -176,11 +176,12 @@ async def _start(settings: Settings, watch: Watch) -> PrivateDoor | None:
     try:
         await door.start()
     except OSError as error:
-        if settings.metrics_port is None and error.errno == errno.EADDRINUSE:
-            # Another hall of this machine may have it; this one must start all the same.
-            _log.warning("no metrics: the port is taken; set metrics_port", host=host, port=port)
-            return None
         reason = error.strerror or str(error)
+        if settings.metrics_port is None and error.errno in {errno.EADDRINUSE, errno.EACCES}:
+            # Another hall of this machine may have it; this one must start all the same.
+            told = "no metrics, because nobody can listen there; set metrics_port"
+            _log.warning(told, host=host, port=port, error=reason)
+            return None
         msg = (
             f"metrics_port: cannot listen at {host!r} port {port}: {reason}; choose another "
             "metrics_host or metrics_port, or -1 for none"

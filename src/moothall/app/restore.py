@@ -88,6 +88,13 @@ def restore_backup(
         BackupDamagedError: The backup is not what it was.
         StorageUnavailableError: The disk cannot be written.
     """
+    if settings.database:
+        msg = (
+            "settings: database: rows of a hall on PostgreSQL are brought back by pg_restore, and "
+            "then moothall adopt. To restore a backup of a hall on SQLite, leave the database out "
+            "(and move the hall after that: moothall migrate)"
+        )
+        raise ConfigurationError(msg)
     catalog = find_catalog(settings)
     tables = read_hall_tables(settings.tables, catalog.settings)
     folder = settings.data_path.absolute()
@@ -226,28 +233,37 @@ async def _settle(
             epoch=epoch,
             keeps_sessions=keeps_sessions,
         )
-        await _tell(hall, manifest)
-        await _run_all(hall, restored)
-        # So that the row of the restore is sealed and vouched for before anybody sees it.
-        for name in ("access.seal_audit", "access.publish_head"):
-            await hall.jobs.run(name)
+        await let_go(hall, restored, f"backup/{manifest.backup_id}")
     finally:
         await hall.close()
     return epoch
 
 
-async def _tell(hall: Hall, manifest: Manifest) -> None:
-    """Leave a row in the audit trail: who restored, and from which backup."""
+async def let_go(hall: Hall, restored: Restored, path: str) -> None:
+    """Let nothing come back that must not, and leave a row of it in the audit trail.
+
+    Args:
+        hall: It is open and has no doors; its epoch is the new one.
+        restored: What the rooms are told.
+        path: From what it was restored, as the audit trail names it.
+
+    Raises:
+        ConfigurationError: A room failed; its name is told.
+    """
     row = AuditRow(
         at_ms=hall.house.clock.now_ms(),
         actor=OPERATOR,
         action=ACTION,
-        path=f"backup/{manifest.backup_id}",
+        path=path,
         outcome="done",
         source=CONSOLE,
         request_id="",
     )
     await hall.database.write(lambda tx: hall.house.audit.append(tx, row))
+    await _run_all(hall, restored)
+    # So that the row of the restore is sealed and vouched for before anybody sees it.
+    for name in ("access.seal_audit", "access.publish_head"):
+        await hall.jobs.run(name)
 
 
 async def _run_all(hall: Hall, restored: Restored) -> None:
@@ -272,8 +288,8 @@ async def _run_all(hall: Hall, restored: Restored) -> None:
         except Exception as error:
             msg = (
                 f"room {each.room!r} could not let go of what must not come back: "
-                f"{type(error).__name__}: {error}; nothing was restored; mend its restore.py, or "
-                "leave it out of the settings (rooms)"
+                f"{type(error).__name__}: {error}; the hall must not be served so; mend its "
+                "restore.py, or leave it out of the settings (rooms), and run this again"
             )
             raise ConfigurationError(msg) from error
 

@@ -14,7 +14,7 @@ RETRY_SECONDS = (0.5, 1.5)
 PING_SECONDS = 2
 """A connection on which two pings in a row were not answered is dead: noticed after 2 to 4 s."""
 CLOSE_SECONDS_MAX = 1
-"""For what waits to leave before a bus closes, and for the end of its connection."""
+"""For the end of a connection."""
 
 # No dot: the topics of a hall called "a" would include those of a hall called "a.b".
 _HALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")

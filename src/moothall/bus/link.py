@@ -81,8 +81,10 @@ class Link(Client):
         self._watch()
         await self.subscribe(f"{self._prefix}>")
         await self.publish(f"{self._prefix}{_PROBE}")
-        # Should the server complain about these, it does so before it answers.
-        await self.settle(CONNECT_SECONDS_MAX)
+        # Should the server complain about these, it does so before it answers. A ping of the
+        # library overtakes what waits to be sent; the second one comes after it.
+        await self.flush(CONNECT_SECONDS_MAX)
+        await self.flush(CONNECT_SECONDS_MAX)
         if self.broken.done():
             raise LinkRefusedError(self.broken.result())
 
@@ -95,17 +97,6 @@ class Link(Client):
         except (errors.Error, OSError):
             return False
         return True
-
-    async def settle(self, seconds_max: int) -> None:
-        """Return once the server has taken all that was sent before, or the connection broke.
-
-        Raises:
-            TimeoutError: Neither, in the given time or twice that.
-            Exception: As in :meth:`open`.
-        """
-        # A ping of the library overtakes what waits to be sent; the second one comes after it.
-        await self.flush(seconds_max)
-        await self.flush(seconds_max)
 
     async def discard(self) -> None:
         """End the connection at once, whatever the server does, and all that belongs to it."""
@@ -219,7 +210,7 @@ def describe(error: Exception) -> str:
         return error.strerror or str(error) or type(error).__name__
     if isinstance(error, errors.Error | MoothallError):
         return _text_of(error)
-    return type(error).__name__
+    return f"its answer is not understood ({type(error).__name__})"
 
 
 def _text_of(error: Exception) -> str:

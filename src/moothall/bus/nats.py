@@ -6,7 +6,6 @@ connects, and again whenever the connection broke, for as long as the hall runs.
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 import ssl
@@ -24,7 +23,6 @@ from moothall.bus.access import (
     read_sign_in,
 )
 from moothall.bus.bounds import (
-    CLOSE_SECONDS_MAX,
     CONNECT_SECONDS_MAX,
     RETRY_SECONDS,
     check_hall_id,
@@ -39,6 +37,9 @@ _log = structlog.get_logger("moothall.bus")
 
 # The library prints tracebacks of what it meets; what matters of them is told here.
 logging.getLogger("nats").setLevel(logging.CRITICAL + 1)
+# What both kinds of loops say of its streams with TLS when a server hangs up; it means nothing.
+_HARMLESS = "returning true from eof_received() has no effect when using ssl"
+logging.getLogger("asyncio").addFilter(lambda record: record.msg != _HARMLESS)
 
 _random = random.SystemRandom()
 
@@ -65,7 +66,6 @@ class NatsBus:
         self._listeners = Listeners()
         self._link: Link | None = None
         self._was_connected = False
-        self._is_closed = False
         self._away_since: float | None = None
         self._was_refusal_told = False
         self._task = asyncio.get_running_loop().create_task(self._run(), name="moothall-bus")
@@ -109,12 +109,7 @@ class NatsBus:
         self._listeners.on_restored(callback)
 
     async def close(self) -> None:
-        """Send what waits, if the server takes it, and leave."""
-        if self._link is not None and not self._is_closed:
-            with contextlib.suppress(Exception):  # whatever it is: hints may be lost
-                async with asyncio.timeout(CLOSE_SECONDS_MAX):
-                    await self._link.settle(CLOSE_SECONDS_MAX)
-        self._is_closed = True
+        """Leave at once; what the system has not taken yet is lost."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 

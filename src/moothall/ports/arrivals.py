@@ -1,5 +1,6 @@
 """Arrivals: members who call here for the first time, on a resource server."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from moothall.ports.database import Transaction
@@ -15,6 +16,13 @@ class Arrivals(Protocol):
             member_id: Of the caller.
             name: As the access token tells it.
             expires_at_s: When that token expires, UTC epoch seconds.
+        """
+        ...
+
+    def listen(self, on_removed: Callable[[str], None]) -> None:
+        """Call ``on_removed`` with a member's id whenever a member was removed, at once.
+
+        It must neither wait nor raise.
         """
         ...
 

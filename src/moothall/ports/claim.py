@@ -2,6 +2,9 @@
 
 from typing import Protocol
 
+CLAIM_TOPIC = "access.claim"
+"""Of the notice by which other nodes learn of it."""
+
 
 class Claim(Protocol):
     """The one-time secret of a fresh hall, as whoever showed it to the operator keeps it."""

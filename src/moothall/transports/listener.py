@@ -4,10 +4,9 @@ The loop's own servers accept without limit and count nobody; a client that is t
 has had its TLS handshake by then. Here a seat comes before the handshake, the handshake has
 its time, and what a connection is begins only after it. Handshakes that are ready together
 would run back to back and keep everybody else waiting, so they begin one at a time, at a steady
-pace, and the sources take turns. Where balancers pass TCP through, each
-connection begins with a header that names their client, and is the client's from then on. A door
-gives a protocol for each seat and keeps the rest: its connections, and how they end when the house
-closes.
+pace, and the sources take turns. Where balancers pass TCP through, each connection begins with a
+header that names their client, and is the client's from then on. A door gives a protocol for each
+seat and keeps the rest: its connections, and how they end when the house closes.
 """
 
 import asyncio

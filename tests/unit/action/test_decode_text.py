@@ -244,6 +244,26 @@ def test_what_is_no_utf_8_is_refused_wherever_it_stands(body: bytes, wrong: byte
     refuse(body % wrong)
 
 
+NULS = {
+    "in a text": (r'{"text":"a\u0000b"}', "text"),
+    "after a backslash": (r'{"text":"\\\u0000"}', "text"),
+    "in a value of any kind": (r'{"value":[1,{"a":["\u0000"]}]}', "value[1].a[0]"),
+    "in JSON that is handed on": (r'{"raw":{"b":"\u0000"}}', "raw.b"),
+    "in a name": (r'{"raw":{"b":{"\u0000":1}}}', "raw.b"),
+}
+
+
+@pytest.mark.requirement("R32")
+@pytest.mark.parametrize(("body", "field"), NULS.values(), ids=NULS.keys())
+def test_nul_is_refused_wherever_it_stands(body: str, field: str) -> None:
+    details = refuse(body.encode())
+    assert (details["field"], details["remedy"]) == (field, "leave it out")
+
+
+def test_what_only_looks_like_nul_is_text() -> None:
+    assert decode_request(OPEN, Open, rb'{"text":"\\u0000"}').text == r"\u0000"
+
+
 NO_NUMBERS = [
     "NaN",
     "Infinity",

@@ -41,7 +41,7 @@ async def serve(
         return halls[0]
 
     async def watch_certificate_until(_stop: object, _tls: object) -> None:
-        await story(OpenHall(halls[0], clock), shown[0])
+        await story(OpenHall(halls[0], clock, chosen), shown[0])
 
     monkeypatch.setattr(lifecycle, "open_hall", open_with_clock)
     monkeypatch.setattr(lifecycle, "_watch_certificate_until", watch_certificate_until)

@@ -92,7 +92,8 @@ async def test_a_database_that_does_not_answer_is_told(
     monkeypatch.setattr(watch_module, "DATABASE_SECONDS_MAX", 0.01)
     async with open_test_hall(tmp_path) as hall:
         watch = open_for(replace(hall.hall, database=cast("Database", Silent())))
-        told = await ask(watch)
+        async with asyncio.timeout(5):
+            told = await ask(watch)
     reasons = ["the database has not answered for 0.01 s"]
     assert told == (503, {"status": "not ready", "reasons": reasons})
 

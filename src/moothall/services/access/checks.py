@@ -72,7 +72,7 @@ async def _verify_heads(given: Inspection, trail: AuditTrail, link: Link) -> Non
     just now, and is not counted in the snapshot, tells of rows that are not in it.
     """
     public_key = trail.signing_key.public_key()
-    head_count, _, _ = await audit.get_head_state(given.tx)
+    head_count, _, _ = await audit.get_head_state(given.tx, trail.node)
     position, mark = 0, Mark()
     while True:
         lines, position = await trail.heads.read(position, HEADS_AT_ONCE)

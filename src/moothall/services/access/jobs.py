@@ -24,16 +24,20 @@ _LAST_LINES = 3
 async def seal_audit(ctx: Context) -> None:
     """Seal what is not sealed yet; rows that come meanwhile are for the next run.
 
-    It leaves no audit row itself, or it would never come to an end.
+    Only what is settled: a row may be committed after one with a higher number, and what lies
+    before a seal is sealed for good. It leaves no audit row itself, or it would never come to
+    an end.
     """
-    until = await ctx.read(lambda step: audit.get_last_number(step.tx))
+    until = await ctx.read(lambda step: audit.get_settled_number(step.tx))
     while await _seal_next(ctx, until):  # noqa: ASYNC110 - no event is awaited here
         await asyncio.sleep(0)  # let calls pass between two seals
 
 
-@job(every_ms=60_000)
+@job(every_ms=60_000, is_of_each_node=True)
 async def publish_head(ctx: Context) -> None:
     """Sign how far the trail has come, outside the database; nothing if it has not moved.
+
+    Each node of a hall does, into a file of its own: who alters the database must reach them all.
 
     The line is written before the database counts it. So what is cut off between the two
     is a line too many, never one that seems to be missing.
@@ -44,7 +48,8 @@ async def publish_head(ctx: Context) -> None:
     trail = ctx.use(AuditTrail)
 
     async def load(step: Context) -> tuple[Seal | None, tuple[int, int, int]]:
-        return await audit.find_last_seal(step.tx), await audit.get_head_state(step.tx)
+        seal = await audit.find_last_seal(step.tx)
+        return seal, await audit.get_head_state(step.tx, trail.node)
 
     seal, (head_count, number, _) = await ctx.read(load)
     if seal is None:
@@ -66,7 +71,9 @@ async def publish_head(ctx: Context) -> None:
     )
     await trail.heads.append(write_head(head))
     await ctx.write(
-        lambda step: audit.update_head_state(step.tx, head.head, head.number, head.at_ms),
+        lambda step: audit.update_head_state(
+            step.tx, trail.node, head.head, head.number, head.at_ms
+        ),
         outcome=None,
     )
 

@@ -14,8 +14,10 @@ from moothall.core.paths import ROOT
 from moothall.services.access.adapters.bindings import StoredBindings
 from moothall.services.access.events import STREAM, BanLifted, RoleRevoked, TeamMemberRemoved
 from moothall.services.access.model import ADMINISTRATOR, TEAM_PREFIX
+from moothall.services.access.rules.changed import Changed
 from moothall.services.access.store import audit, bindings
 from moothall.services.access.store import personal as rows
+from moothall.services.access.store.locks import lock_administrators, lock_member
 
 ROWS_AT_ONCE = 100
 """Rows of a kind that one step takes away; each is told as an event."""
@@ -114,6 +116,7 @@ async def erase_rows(ctx: Context, member_id: str) -> bool:
         RoleRevoked, TeamMemberRemoved, BanLifted: once for each.
     """
     index, tx = ctx.use(StoredBindings), ctx.tx
+    await lock_member(tx, member_id)  # or of two who erase one would be done before the other
     bound = await rows.delete_some_bindings(tx, member_id, ROWS_AT_ONCE)
     for role, at in bound:
         ctx.emit(STREAM, RoleRevoked(subject=member_id, role=role, at=at))
@@ -132,8 +135,10 @@ async def erase_rows(ctx: Context, member_id: str) -> bool:
         for at in bans:
             index.lift(member_id, at)
 
-    tx.on_commit(forget)
-    return not (bound or teams or bans)
+    if not (bound or teams or bans):
+        return True
+    await index.change(tx, forget, Changed.SUBJECT.key(member_id))
+    return False
 
 
 async def leave(ctx: Context, member_id: str) -> str | None:
@@ -144,20 +149,27 @@ async def leave(ctx: Context, member_id: str) -> str | None:
     Raises:
         PermissionDeniedError: Somebody else removes them who lacks what they hold.
     """
+    index = ctx.use(StoredBindings)
+    await lock_member(ctx.tx, member_id)  # nothing is given to them any more
     # A room that keeps house (idle guests) is nobody who could rise by it.
     if ctx.actor != member_id and not ctx.actor.startswith(ROOM_PREFIX):
-        rights = await ctx.use(StoredBindings).rights_of(ctx.tx, member_id)
+        own = await index.read_rights(ctx.tx, ctx.principal)
+        rights = await index.read_rights(ctx.tx, member_id)
         for permission, at in rights.list_held(ROOT):
-            if not ctx.may(permission, at):
+            if not own.allows(permission, at):
                 raise missing_permission(permission, at)
+    await lock_administrators(ctx.tx)
     held = await bindings.delete_binding(ctx.tx, member_id, ADMINISTRATOR, ROOT)
     if held and not await bindings.has_other_member(
         ctx.tx, member_id, ADMINISTRATOR, ROOT, ctx.now_ms
     ):
         return "the hall would have no administrator; appoint another one first"
     if held:
-        index = ctx.use(StoredBindings)
-        ctx.tx.on_commit(lambda: index.unbind(member_id, ADMINISTRATOR, ROOT))
+        await index.change(
+            ctx.tx,
+            lambda: index.unbind(member_id, ADMINISTRATOR, ROOT),
+            Changed.SUBJECT.key(member_id),
+        )
         ctx.emit(STREAM, RoleRevoked(subject=member_id, role=ADMINISTRATOR, at=ROOT))
     return None
 

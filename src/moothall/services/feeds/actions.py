@@ -139,6 +139,7 @@ async def acknowledge(ctx: Context, request: Acknowledge) -> Acknowledged:
     """
 
     async def keep(step: Context) -> str:
+        await store.lock_positions(step.tx, step.actor)
         extent = await find_extent(step.tx)
         number = _read(request.cursor, extent)
         known = await store.find_position(step.tx, step.actor, step.device, request.feed)

@@ -4,6 +4,11 @@ from moothall.ports.database import Transaction
 from moothall.services.feeds.model import POSITIONS_PER_MEMBER_MAX
 
 
+async def lock_positions(tx: Transaction, member_id: str) -> None:
+    """Keep others from changing a member's positions until the transaction ends."""
+    await tx.lock(f"feeds.positions:{member_id}")
+
+
 async def find_position(tx: Transaction, member_id: str, device: str, feed: str) -> str | None:
     """Return the cursor that a device has acknowledged, or None."""
     row = await tx.fetch_one(
@@ -62,6 +67,7 @@ async def delete_positions(tx: Transaction, before_ms: int, limit: int) -> int:
         DELETE FROM feeds_position WHERE (member_id, device, feed) IN (
           SELECT member_id, device, feed FROM feeds_position
           WHERE acknowledged_at_ms < $1 ORDER BY acknowledged_at_ms LIMIT $2)
+          AND acknowledged_at_ms < $1 -- or one that is moved at this moment would go
         """,
         before_ms,
         limit,

@@ -11,7 +11,7 @@ _RESTORE = "restore a backup"
 _USAGE = """
 SELECT counted, found FROM (SELECT
   (SELECT stored_bytes FROM files_usage WHERE id = 1) AS counted,
-  (SELECT coalesce(sum(size_bytes), 0) FROM files_blob) AS found) AS both
+  (SELECT coalesce(sum(size_bytes), 0) FROM files_blob) AS found) AS compared
 WHERE counted IS NULL OR counted <> found
 """
 _SIZES = """

@@ -2,6 +2,11 @@
 
 A blob is written by one upload, in order, and no row of it ever changes: what was verified stays
 what it was. ``files_usage`` counts a blob from its first byte promised to its last row deleted.
+
+Locks are taken in this order, so that no two calls wait for each other in a circle: a hold,
+uploads, files by their hashes, a blob that is garbage, the usage. The lock of an upload protects
+what is held of it; the lock of a file, whether anybody has uploaded it; the lock of the usage, what
+members and the hall may store.
 """
 
 from moothall.ports.database import Row, Transaction
@@ -13,6 +18,7 @@ SELECT member_id, sha256, size_bytes, is_sized, received_bytes, blob_id, changed
 FROM files_upload
 """
 _ONE_UPLOAD = f"{_UPLOAD} WHERE member_id = $1 AND sha256 = $2"
+_ONE_FILE = "SELECT sha256, blob_id, size_bytes FROM files_file WHERE sha256 = $1"
 _HOLD = "SELECT holder, ref, sha256, owner, permission, path, held_at_ms FROM files_hold"
 
 
@@ -73,7 +79,7 @@ async def update_upload(tx: Transaction, upload: UploadRow, *, more_bytes: int) 
 
 async def update_finished(tx: Transaction, upload: UploadRow, now_ms: int) -> None:
     """Make a verified upload one of the file; its blob becomes the file's, or goes."""
-    if await find_file(tx, upload.sha256) is None:
+    if await _lock_file(tx, upload.sha256) is None:
         await tx.execute(
             "INSERT INTO files_file (sha256, blob_id, size_bytes) VALUES ($1, $2, $3)",
             upload.sha256,
@@ -106,7 +112,7 @@ async def update_unheld(
 
 
 async def delete_upload(tx: Transaction, upload: UploadRow) -> None:
-    """Take an upload away, and the file with it where nobody else has uploaded it."""
+    """Take a locked upload away, and the file with it where nobody else has uploaded it."""
     await tx.execute(
         "DELETE FROM files_upload WHERE member_id = $1 AND sha256 = $2",
         upload.member_id,
@@ -115,7 +121,7 @@ async def delete_upload(tx: Transaction, upload: UploadRow) -> None:
     if not upload.is_finished:
         await _discard_blob(tx, upload.blob_id)
         return
-    file = await find_file(tx, upload.sha256)
+    file = await _lock_file(tx, upload.sha256)
     others = await tx.fetch_one(
         "SELECT 1 FROM files_upload WHERE sha256 = $1 AND finished_at_ms IS NOT NULL LIMIT 1",
         upload.sha256,
@@ -128,7 +134,10 @@ async def delete_upload(tx: Transaction, upload: UploadRow) -> None:
 async def list_expired(
     tx: Transaction, *, unfinished_before_ms: int, unheld_before_ms: int, limit: int
 ) -> list[UploadRow]:
-    """Return uploads that nobody goes on with, and finished ones that nothing refers to."""
+    """Lock uploads that nobody goes on with, and finished ones that nothing refers to.
+
+    In the order of their hashes, in which their files are locked.
+    """
     sql = f"""{_UPLOAD}
     WHERE finished_at_ms IS NULL AND changed_at_ms <= $1 ORDER BY changed_at_ms LIMIT $2
     """
@@ -136,11 +145,11 @@ async def list_expired(
     if len(found) < limit:
         sql = f"{_UPLOAD} WHERE unheld_at_ms <= $1 ORDER BY unheld_at_ms LIMIT $2"
         found = [*found, *await tx.lock_rows(sql, unheld_before_ms, limit - len(found))]
-    return [_upload(row) for row in found]
+    return sorted((_upload(row) for row in found), key=lambda upload: upload.sha256)
 
 
 async def list_unheld(tx: Transaction, member_id: str, limit: int) -> list[UploadRow]:
-    """Return uploads of one member that nothing refers to, finished or not."""
+    """Lock uploads of one member that nothing refers to, finished or not."""
     sql = f"""{_UPLOAD}
     WHERE member_id = $1 AND (finished_at_ms IS NULL OR unheld_at_ms IS NOT NULL)
     ORDER BY sha256 LIMIT $2
@@ -210,10 +219,18 @@ async def find_chunk(tx: Transaction, blob_id: str, number: int) -> bytes | None
 
 async def find_file(tx: Transaction, sha256: str) -> FileRow | None:
     """Return a verified file, or None."""
-    row = await tx.fetch_one(
-        "SELECT sha256, blob_id, size_bytes FROM files_file WHERE sha256 = $1", sha256
-    )
+    row = await tx.fetch_one(_ONE_FILE, sha256)
     return None if row is None else FileRow(*row)
+
+
+async def _lock_file(tx: Transaction, sha256: str) -> FileRow | None:
+    """Return a verified file that gets one upload more or less, or None.
+
+    Otherwise two last uploads of it could go and each leave it to the other, or one could come
+    while the last one takes it away.
+    """
+    rows = await tx.lock_rows(_ONE_FILE, sha256)
+    return FileRow(*rows[0]) if rows else None
 
 
 async def find_next_file(tx: Transaction, after: str) -> FileRow | None:
@@ -230,12 +247,12 @@ async def delete_garbage(tx: Transaction, limit: int) -> int:
 
     With its last row the blob goes and its room is free; that counts as a row.
     """
-    row = await tx.fetch_one(
+    rows = await tx.lock_rows(  # or two nodes could count it as gone
         "SELECT blob_id, size_bytes FROM files_blob WHERE is_garbage = 1 ORDER BY blob_id LIMIT 1"
     )
-    if row is None:
+    if not rows:
         return 0
-    blob_id, size_bytes = row
+    blob_id, size_bytes = rows[0]
     deleted = await tx.execute(
         """
         DELETE FROM files_chunk WHERE blob_id = $1 AND number IN (
@@ -304,7 +321,10 @@ async def update_reader(tx: Transaction, holder: str, ref: str, permission: str,
 
 
 async def delete_hold(tx: Transaction, hold: Hold) -> bool:
-    """Take a hold away; True if its owner has no other one of the same file."""
+    """Take a hold away; True if its owner has no other one of the same file.
+
+    The caller holds the locks of the hold and of its owner's upload.
+    """
     await tx.execute("DELETE FROM files_hold WHERE holder = $1 AND ref = $2", hold.holder, hold.ref)
     others = await tx.fetch_one(
         "SELECT 1 FROM files_hold WHERE owner = $1 AND sha256 = $2 LIMIT 1",

@@ -12,7 +12,7 @@ _RESTORE = "restore a backup; until then the bound on it counts wrongly"
 _COUNTED = """
 SELECT counted, found FROM (SELECT
   (SELECT {column} FROM {counter} WHERE id = 1) AS counted,
-  (SELECT count(*) FROM {table}) AS found) AS both
+  (SELECT count(*) FROM {table}) AS found) AS compared
 WHERE counted IS NULL OR counted <> found
 """
 _SESSIONS = _COUNTED.format(

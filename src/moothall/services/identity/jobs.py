@@ -75,6 +75,20 @@ async def end_idle_sessions(ctx: Context) -> None:
         await ctx.write(partial(end_idle_session, session_id=session_id))
 
 
+@job(every_ms=SECOND_MS, is_of_each_node=True)
+async def tell_activity(ctx: Context) -> None:
+    """Tell the other nodes who was active at this one, so that none of them signs them out."""
+    activity = ctx.use(SessionActivity)
+    session_ids = activity.take_untold()
+    if not session_ids:
+        return
+    try:
+        await ctx.write(lambda step: activity.tell(step.tx, session_ids), outcome=None)
+    except BaseException:
+        activity.give_back(session_ids)
+        raise
+
+
 @job(every_ms=MINUTE_MS)
 async def rotate_due_keys(ctx: Context) -> None:
     """Publish the next signing key in time before the one that signs has its age."""
@@ -84,9 +98,9 @@ async def rotate_due_keys(ctx: Context) -> None:
         return is_rotation_due(await keys.list_published(step.tx), settings, step.now_ms)
 
     async def rotate(step: Context) -> None:
-        published = await keys.list_published(step.tx)
+        published = await keys.list_published_to_change(step.tx)
         if is_rotation_due(published, settings, step.now_ms):
-            await make_key(step, published, step.now_ms + settings.publish_ahead_ms)
+            await make_key(step, published, settings.publish_ahead_ms)
 
     if await ctx.read(is_due):
         await ctx.write(rotate)
@@ -101,7 +115,8 @@ async def retire_keys(ctx: Context) -> None:
         return bool(choose_retired(await keys.list_published(step.tx), step.now_ms))
 
     async def retire(step: Context) -> None:
-        for key in choose_retired(await keys.list_published(step.tx), step.now_ms):
+        published = await keys.list_published_to_change(step.tx)
+        for key in choose_retired(published, step.now_ms):
             await end_key(step, key)
 
     async def forget(step: Context) -> int:
@@ -202,7 +217,7 @@ KEYS_EVERY_SECONDS = 30.0
 """How often the issuer is asked for its keys when nobody wants them sooner."""
 
 
-@job(every_ms=SECOND_MS // 4)
+@job(every_ms=SECOND_MS // 4, is_of_each_node=True)
 async def fetch_issuer_keys(ctx: Context) -> None:
     """Fetch the issuer's keys every 30 s, and when one is made or is unknown here."""
     await ctx.use(FollowedKeys).wait_wanted(KEYS_EVERY_SECONDS)

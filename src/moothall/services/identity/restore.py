@@ -45,8 +45,8 @@ async def after_restore(ctx: Context, restored: Restored) -> None:
 
 async def _renew_keys(step: Context) -> None:
     """Let nothing verify that was signed before."""
-    published = await keys.list_published(step.tx)
-    await make_key(step, published, step.now_ms)
+    published = await keys.list_published_to_change(step.tx)
+    await make_key(step, published, 0, is_urgent=True)
     for key in published:
         await end_key(step, key)
 

@@ -65,7 +65,7 @@ async def release_orphaned_proofs(ctx: Context) -> None:
     """Let go of the files of entries that went with their members."""
 
     async def find_one(step: Context) -> list[str]:
-        return await proofs.list_orphans(step.tx, 1)
+        return await proofs.lock_orphans(step.tx, 1)
 
     # Nearly always there is none, and a read costs less than a commit. Each step is a
     # transaction of its own, so calls pass between two.

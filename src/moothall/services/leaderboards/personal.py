@@ -8,12 +8,13 @@ import msgspec
 
 from moothall.action import Context
 from moothall.action.personal import Holding, PersonalRow, export_holdings
-from moothall.services.leaderboards.errors import BoardBusyError
+from moothall.services.leaderboards.errors import BoardBusyError, BoardNotFoundError
 from moothall.services.leaderboards.events import (
     EntriesRemoved,
     board_stream,
     moderation_stream,
 )
+from moothall.services.leaderboards.model import RemovedMembers
 from moothall.services.leaderboards.store import boards, comments, entries, standings
 
 ENTRIES_AT_ONCE = 100
@@ -127,6 +128,10 @@ async def erase_rows(ctx: Context, member_id: str) -> bool:
         board = await boards.lock_board(ctx.tx, board_id)
     except BoardBusyError:
         return False  # none but busy boards are left; they are open again in a while
+    except BoardNotFoundError:
+        return False  # removed meanwhile
+    if board.removed_members is not RemovedMembers.REMOVE:
+        return False  # it keeps them since a moment ago
     gone = await entries.list_of_member(ctx.tx, board_id, member_id, ENTRIES_AT_ONCE)
     for entry in gone:
         await entries.delete_entry(ctx.tx, entry.entry_id)

@@ -105,7 +105,7 @@ class PostgresDatabase:
             except (StorageUnavailableError, asyncpg.ReadOnlySQLTransactionError):
                 raise  # the latter: a READ that writes is a bug and stays one
             except Exception as error:  # noqa: BLE001 - translated, or raised as it is
-                if not (may_run_again and is_unreachable(error)):
+                if not (may_run_again and (is_unreachable(error) or may_pass(error))):
                     raise translate(error) from error.__cause__
         raise AssertionError
 
@@ -136,9 +136,9 @@ class PostgresDatabase:
     async def _read_on(self, connection: Any, work: Work) -> Any:
         """Run a read on a connection."""
         seconds = self._bounds.answer_seconds_max
-        await connection.execute(_BEGIN_READ, timeout=seconds)
         tx = PostgresTransaction(connection, seconds)
         try:
+            await connection.execute(_BEGIN_READ, timeout=seconds)
             return await Guarded(work(tx), tx)
         finally:
             tx.end()
@@ -176,9 +176,9 @@ class PostgresDatabase:
         """Check the server, and make the sequence."""
         try:
             async with self._writers.connection() as connection:
-                await _check_server(connection)
+                await check_server(connection)
                 if await connection.fetchval("SELECT to_regclass($1)", SEQUENCE) is None:
-                    await _make_sequence(connection)
+                    await make_sequence(connection)
                     await _warn(connection)
         except StorageUnavailableError as error:
             cause = error.__cause__
@@ -188,6 +188,12 @@ class PostgresDatabase:
             raise
         except asyncpg.InsufficientPrivilegeError as error:
             msg = f"settings: database: {error}; grant the hall's user CREATE on its schema"
+            raise ConfigurationError(msg) from error
+        except asyncpg.LockNotAvailableError as error:
+            msg = (
+                "settings: database: another process is making the tables of a hall in it "
+                "(moothall migrate); start again when that has ended"
+            )
             raise ConfigurationError(msg) from error
 
 
@@ -210,9 +216,9 @@ class _Attempt:
 
     async def run(self, connection: Any, work: Work) -> Any:
         """Run the work and commit it."""
-        await connection.execute(BEGIN_WRITE, timeout=self._seconds)
         tx = PostgresTransaction(connection, self._seconds, self._on_notice)
         try:
+            await connection.execute(BEGIN_WRITE, timeout=self._seconds)
             try:
                 awaitable = work(tx)
             except StopIteration as error:
@@ -244,8 +250,12 @@ async def _roll_back(connection: Any) -> None:
         connection.terminate()
 
 
-async def _check_server(connection: Any) -> None:
-    """Refuse a server that cannot keep a hall's rows as they are."""
+async def check_server(connection: Any) -> None:
+    """Refuse a server that cannot keep a hall's rows as they are.
+
+    Raises:
+        ConfigurationError: It is too old, or has another encoding.
+    """
     version = connection.get_server_version().major
     if version < VERSION_MIN:
         msg = f"settings: database: PostgreSQL {version} is too old; {VERSION_MIN} is the oldest"
@@ -263,7 +273,7 @@ async def _warn(connection: Any) -> None:
             _log.warning("the database may lose what was acknowledged", setting=f"{name} = off")
 
 
-async def _make_sequence(connection: Any) -> None:
+async def make_sequence(connection: Any) -> None:
     """Make the sequence, once for all nodes that start now."""
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", SEQUENCE)

@@ -20,6 +20,9 @@ _IN_THE_WAY = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.IntegrityConstraintViolationError,
+    # A table has changed since this connection prepared the statement: another node migrates.
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.OutdatedSchemaCacheError,
 )
 """What may come of another call that was quicker; run again, a call sees what that one did."""
 
@@ -36,8 +39,11 @@ def breaks_key(error: BaseException) -> bool:
 
 def is_unreachable(error: BaseException) -> bool:
     """Tell whether it is the server, or the way to it, that failed."""
-    if isinstance(error, asyncpg.QueryCanceledError):
+    if isinstance(error, asyncpg.QueryCanceledError | asyncpg.OutdatedSchemaCacheError):
         return False
+    if isinstance(error, asyncpg.InterfaceError):
+        # The driver says so too of arguments that do not fit their statement, which is a bug.
+        return "closed" in str(error)
     return isinstance(error, UNREACHABLE)
 
 

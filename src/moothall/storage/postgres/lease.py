@@ -54,9 +54,9 @@ class RowLease:
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
+        self._until = float("-inf")  # before another node can have it
         with contextlib.suppress(Exception):  # it runs out by itself
             await self._database.write(lambda tx: tx.execute(_RELEASE, _NAME, self._holder))
-        self._until = float("-inf")
 
     async def _repeat(self) -> None:
         while True:

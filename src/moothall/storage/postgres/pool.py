@@ -128,17 +128,24 @@ class Pool:
                 "jit": "off",
             },
         )
-        # Sums are numbers of any size to PostgreSQL, and of 64 bits to us.
-        await connection.set_type_codec(
-            "numeric", schema="pg_catalog", encoder=str, decoder=_read_numeric, format="text"
-        )
+        try:
+            # Sums are numbers of any size to PostgreSQL, and of 64 bits to us.
+            await connection.set_type_codec(
+                "numeric", schema="pg_catalog", encoder=str, decoder=_read_numeric, format="text"
+            )
+        except BaseException:  # also where the caller leaves meanwhile
+            connection.terminate()
+            raise
         return connection
 
     def _give_back(self, connection: Any) -> None:
         """Keep a connection for the next call, unless it is broken or left in a transaction."""
         if connection.is_closed():
-            return
-        if self._is_closing or connection.is_in_transaction():
+            # What broke it may have broken the idle ones too, which notice only when they are used.
+            for idle in self._idle:
+                idle.terminate()
+            self._idle.clear()
+        elif self._is_closing or connection.is_in_transaction():
             connection.terminate()
         else:
             self._idle.append(connection)

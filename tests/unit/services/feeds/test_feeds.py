@@ -40,9 +40,17 @@ async def submit(hall: OpenHall, who: Visitor, score: float = 1.0) -> Any:
     return await hall.call("leaderboards.submit_score", request, as_=who)
 
 
-async def take(reader: OpenConnection, count: int) -> list[int]:
-    """Return the numbers of the next events."""
-    return [(await reader.next_event()).seq for _ in range(count)]
+async def take(reader: OpenConnection, count: int, after: int = 0) -> list[int]:
+    """Return the numbers of the next events of one stream.
+
+    Like a client it drops what it had already, which is up to number ``after``: on PostgreSQL a
+    cursor may lie before the event that it came with.
+    """
+    taken: list[int] = []
+    while len(taken) < count:
+        if (event := await reader.next_event()).seq > after:
+            taken.append(event.seq)
+    return taken
 
 
 async def test_what_happens_is_delivered_in_order(hall: OpenHall, boss: Visitor) -> None:
@@ -55,7 +63,9 @@ async def test_what_happens_is_delivered_in_order(hall: OpenHall, boss: Visitor)
     assert [event.data["score"] for event in events] == [0.0, 1.0, 2.0]
     assert {event.kind for event in events} == {"leaderboards.score_submitted"}
     assert {(event.feed, event.stream) for event in events} == {(WAITING, WAITING)}
-    assert answer["cursor"] == hall.cursor(int(events[0].cursor.partition(".")[2]) - 1)
+    again = await hall.connect(boss)
+    await again.call("feeds.subscribe", feed=WAITING, after=answer["cursor"])
+    assert await take(again, 3) == [1, 2, 3]
 
 
 async def test_a_reader_resumes_after_its_cursor(hall: OpenHall, boss: Visitor) -> None:
@@ -70,7 +80,7 @@ async def test_a_reader_resumes_after_its_cursor(hall: OpenHall, boss: Visitor) 
         await submit(hall, boss)
     again = await hall.connect(boss)
     await again.call("feeds.subscribe", feed=WAITING, after=second.cursor)
-    assert await take(again, count + 1) == list(range(3, count + 4))
+    assert await take(again, count + 1, after=2) == list(range(3, count + 4))
     await submit(hall, boss)
     assert await take(again, 1) == [count + 4]
 
@@ -93,7 +103,7 @@ async def test_what_is_acknowledged_belongs_to_the_device(hall: OpenHall, boss: 
 
     phone_again, laptop = await open_on("phone"), await open_on("laptop")
     await phone_again.call("feeds.subscribe", feed=WAITING)
-    assert await take(phone_again, 2) == [3, 4]
+    assert await take(phone_again, 2, after=2) == [3, 4]
     await laptop.call("feeds.subscribe", feed=WAITING)
     await submit(hall, boss)
     assert await take(laptop, 1) == [5], "a device that never acknowledged begins now"
@@ -296,8 +306,9 @@ async def test_many_writers_and_readers_that_break_off(
             for _ in range(min(left, chance.randrange(1, 80))):
                 event = await reader.next_event()
                 cursors[event.feed] = event.cursor
-                seen[event.feed].append(event.seq)
-                left -= 1
+                if event.seq not in seen[event.feed]:  # a client drops a repeated number
+                    seen[event.feed].append(event.seq)
+                    left -= 1
             reader.leave()
         assert seen == dict.fromkeys(feeds, numbers)
 

@@ -14,6 +14,7 @@ from moothall.services.identity.store import passwords, removal
 from moothall.testing import OpenHall, ProblemError, Visitor, open_test_hall
 from moothall.testing.hall import PASSWORD, CheapHasher
 from tests.unit.services.access.calls import rights_of
+from tests.unit.services.identity.tables import list_tables, read_everything
 
 MEMBER_COLUMNS = (
     ("identity_session", "member_id"),
@@ -72,15 +73,10 @@ async def manager(hall: OpenHall, boss: Visitor, name: str = "mia") -> Visitor:
     return visitor
 
 
-async def everything(hall: OpenHall) -> str:
-    """Return all rows of all tables, as text."""
-    tables = await hall.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
-    return "\n".join([f"{name}: {await hall.rows(f'SELECT * FROM {name}')}" for (name,) in tables])
-
-
 async def check_no_orphans(hall: OpenHall) -> None:
     """Refuse a row that names somebody, or something, that does not exist."""
-    assert await hall.rows("SELECT * FROM pragma_foreign_key_check") == []
+    if hall.hall.database.engine == "sqlite":  # the other one never lets a foreign key dangle
+        assert await hall.rows("SELECT * FROM pragma_foreign_key_check") == []
     for table, column in MEMBER_COLUMNS:
         dangling = await hall.rows(
             f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"
@@ -242,8 +238,8 @@ async def test_the_name_can_be_had_again_after_30_days_and_is_nowhere_then(
     await hall.run_job("identity.finish_removals")
     for job in hall.hall.catalog.rooms["identity"].jobs:
         await hall.run_job(job.name)
-    assert "zenobia" in (await everything(hall)).casefold(), "the search finds who is there"
-    assert "annabella" not in (await everything(hall)).casefold()
+    assert "zenobia" in (await read_everything(hall)).casefold(), "the search finds who is there"
+    assert "annabella" not in (await read_everything(hall)).casefold()
     member = await hall.call("identity.register", again)
     assert member.member_id != ann.member_id
 
@@ -459,9 +455,10 @@ async def make_story(hall: OpenHall) -> tuple[Visitor, Visitor]:
 
 async def traces(hall: OpenHall, member_id: str) -> list[str]:
     """Return the tables that name a member still."""
-    tables = await hall.rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
     return [
-        name for (name,) in tables if member_id in str(await hall.rows(f"SELECT * FROM {name}"))
+        name
+        for name in await list_tables(hall)
+        if member_id in str(await hall.rows(f"SELECT * FROM {name}"))
     ]
 
 

@@ -77,7 +77,7 @@ class Histories(RuleBasedStateMachine):
         self.naive.set_verified(entry_id, is_verified=is_verified)
         now_ms, by = (9_000, "boss") if is_verified else (None, None)
         drive(entries.update_verified(self.tx, entry_id, now_ms, by))
-        entry = drive(entries.get_entry(self.tx, entry_id))
+        entry = drive(entries.lock_entry(self.tx, entry_id))
         drive(standings.update_ranking(self.tx, self.board, entry))
 
     @invariant()

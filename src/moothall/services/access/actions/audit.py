@@ -102,7 +102,7 @@ class AuditHead(Result):
     chain: str
     """The chain value after that row, in hexadecimal digits."""
     head_count: int
-    """How many signed heads were written."""
+    """How many signed heads this node has written."""
     head_number: int
     """Of the last row that the last head vouches for."""
     head_at_ms: int
@@ -123,7 +123,8 @@ class AuditReport(Result):
 
     rows_checked: int
     numbers_skipped: int
-    """Numbers among them that no row had when they were sealed."""
+    """Numbers among them that no row had when they were sealed: of calls that were undone, and
+    on PostgreSQL also of events."""
     last_sealed_number: int
     unsealed_rows: int
     """Rows after it: they wait for their seal, and nothing shows yet that they are whole."""
@@ -153,8 +154,9 @@ class _Heads:
 async def list_audit(ctx: Context, request: ListAudit) -> AuditPage:
     """List rows of the audit trail, by pages: who did what, when, from where, and the outcome.
 
-    Rows stand in the order in which they were committed; their times say when each deed
-    began, and so may run back a little. After a clock was set back by more than an hour, rows
+    Rows stand in the order of their numbers, in which they were committed; on PostgreSQL a row
+    may appear after one with a higher number until that one is sealed. Their times say when each
+    deed began, and so may run back a little. After a clock was set back by more than an hour, rows
     from before that moment may be missing where ``until_ms`` is given.
     """
     # Neither time nor actor has an index over the rows: each would cost every call of the hall
@@ -199,7 +201,7 @@ async def get_audit_head(ctx: Context, request: GetAuditHead) -> AuditHead:  # n
     """
     trail = ctx.use(AuditTrail)
     seal = await audit.find_last_seal(ctx.tx)
-    head_count, head_number, head_at_ms = await audit.get_head_state(ctx.tx)
+    head_count, head_number, head_at_ms = await audit.get_head_state(ctx.tx, trail.node)
     return AuditHead(
         last_number=await audit.get_last_number(ctx.tx),
         sealed_number=seal.last_number if seal else 0,
@@ -296,7 +298,7 @@ async def _verify_heads(ctx: Context, position: int, mark: Mark, limit: int) -> 
     trail = ctx.use(AuditTrail)
     public_key = trail.signing_key.public_key()
     # Before the file is read: it is never behind the database.
-    head_count, _, _ = await ctx.read(lambda step: audit.get_head_state(step.tx))
+    head_count, _, _ = await ctx.read(lambda step: audit.get_head_state(step.tx, trail.node))
     checked = 0
     while checked < limit:
         lines, position = await trail.heads.read(position, STEP_HEADS_MAX)

@@ -31,8 +31,10 @@ from moothall.services.access.errors import (
 )
 from moothall.services.access.events import STREAM, BanLifted, MemberBanned
 from moothall.services.access.model import ADMINISTRATOR, AccessSettings, BanView
+from moothall.services.access.rules.changed import Changed
 from moothall.services.access.rules.granting import check_bannable
 from moothall.services.access.store import bans, bindings
+from moothall.services.access.store.locks import lock_administrators
 from moothall.services.identity.errors import MemberNotFoundError
 
 
@@ -108,12 +110,11 @@ async def ban(ctx: Context, request: Ban) -> BanView:
     member_id = await find_member_id(ctx, request.member)
     if member_id == ctx.actor:
         raise OwnBanError(remedy="ask somebody else")
-    held = await index.rights_of(ctx.tx, member_id)
-    check_bannable(ctx.may, held.list_held(at))
-    if at == ROOT and not await bindings.has_other_member(
-        ctx.tx, member_id, ADMINISTRATOR, ROOT, ctx.now_ms
-    ):
-        raise LastAdministratorError
+    await _check_bannable(ctx, member_id, at)
+    if at == ROOT:
+        await lock_administrators(ctx.tx)
+        if not await bindings.has_other_member(ctx.tx, member_id, ADMINISTRATOR, ROOT, ctx.now_ms):
+            raise LastAdministratorError
     found = BanView(
         member_id=member_id,
         at=at,
@@ -126,7 +127,9 @@ async def ban(ctx: Context, request: Ban) -> BanView:
     limit = ctx.use(AccessSettings).bans_per_member_max
     if await bans.count_bans_of(ctx.tx, member_id) > limit:
         raise LimitReachedError(limit=limit, remedy="ban them at a resource above")
-    ctx.tx.on_commit(lambda: index.ban(member_id, at, until_ms))
+    await index.change(
+        ctx.tx, lambda: index.ban(member_id, at, until_ms), Changed.SUBJECT.key(member_id)
+    )
     ctx.emit(STREAM, MemberBanned(member_id=member_id, at=at, until_ms=until_ms))
     return found
 
@@ -154,10 +157,9 @@ async def lift_ban(ctx: Context, request: LiftBan) -> BanView:
     found = await bans.find_ban(ctx.tx, member_id, at)
     if found is None:
         raise BanNotFoundError(at=at, remedy="see access.list_bans; it is lifted where it stands")
-    held = await index.rights_of(ctx.tx, member_id)
-    check_bannable(ctx.may, held.list_held(at))
+    await _check_bannable(ctx, member_id, at)
     await bans.delete_ban(ctx.tx, member_id, at)
-    ctx.tx.on_commit(lambda: index.lift(member_id, at))
+    await index.change(ctx.tx, lambda: index.lift(member_id, at), Changed.SUBJECT.key(member_id))
     ctx.emit(STREAM, BanLifted(member_id=member_id, at=at))
     return found
 
@@ -173,3 +175,15 @@ async def list_bans(ctx: Context, request: ListBans) -> BanPage:
     found = await bans.list_bans_at(ctx.tx, request.at, ctx.now_ms, request.after, request.limit)
     after = next_cursor(found, request.limit, lambda last: (last.at, last.member_id))
     return BanPage(bans=found, next=after)
+
+
+async def _check_bannable(ctx: Context, member_id: str, at: str) -> None:
+    """Refuse to ban, or to lift a ban of, somebody who holds more than the caller.
+
+    Raises:
+        BanExceedsOwnError: permission_denied. With the first permission that is missing.
+    """
+    index = ctx.use(StoredBindings)
+    own = await index.read_rights(ctx.tx, ctx.principal)
+    held = await index.read_rights(ctx.tx, member_id)
+    check_bannable(own.allows, held.list_held(at))

@@ -1,5 +1,6 @@
 """Granting and revoking roles, and who has which."""
 
+from collections.abc import Collection
 from typing import Annotated
 
 from msgspec import Meta
@@ -37,7 +38,9 @@ from moothall.services.access.errors import (
 )
 from moothall.services.access.events import STREAM, RoleGranted, RoleRevoked
 from moothall.services.access.model import ADMINISTRATOR, AccessSettings, Binding
+from moothall.services.access.rules.changed import Changed
 from moothall.services.access.store import bindings
+from moothall.services.access.store.locks import lock_administrators
 from moothall.services.identity.errors import MemberNotFoundError
 
 _SEE_BINDINGS = "see access.list_bindings; a binding is revoked where it stands"
@@ -112,9 +115,10 @@ async def grant_role(ctx: Context, request: GrantRole) -> Binding:
     Emits:
         RoleGranted: once, unless the binding stands already.
     """
-    check_caller_holds(ctx, await get_permissions(ctx, request.role), request.at)
+    permissions = await get_permissions(ctx, request.role)
+    await check_caller_holds(ctx, permissions, request.at)
     subject = await find_subject(ctx, request.member)
-    binding = await write_binding(ctx, subject, request.role, request.at)
+    binding = await write_binding(ctx, subject, request.role, permissions, request.at)
     limit = ctx.use(AccessSettings).bindings_per_subject_max
     if subject != EVERYONE and await bindings.count_bindings_of(ctx.tx, subject) > limit:
         raise LimitReachedError(limit=limit, remedy="grant at a resource above, or revoke some")
@@ -148,17 +152,20 @@ async def revoke_role(ctx: Context, request: RevokeRole) -> Binding:
     Emits:
         RoleRevoked: once.
     """
-    check_caller_holds(ctx, await get_permissions(ctx, request.role), request.at)
+    await check_caller_holds(ctx, await get_permissions(ctx, request.role), request.at)
     subject = await find_subject(ctx, request.member)
     role, at = request.role, request.at
+    administers = (role, at) == (ADMINISTRATOR, ROOT)
+    if administers:
+        await lock_administrators(ctx.tx)
     if not await bindings.delete_binding(ctx.tx, subject, role, at):
         raise BindingNotFoundError(role=role, at=at, remedy=_SEE_BINDINGS)
-    if (role, at) == (ADMINISTRATOR, ROOT) and not await bindings.has_other_member(
-        ctx.tx, subject, role, at, ctx.now_ms
-    ):
+    if administers and not await bindings.has_other_member(ctx.tx, subject, role, at, ctx.now_ms):
         raise LastAdministratorError
     index = ctx.use(StoredBindings)
-    ctx.tx.on_commit(lambda: index.unbind(subject, role, at))
+    await index.change(
+        ctx.tx, lambda: index.unbind(subject, role, at), Changed.SUBJECT.key(subject)
+    )
     ctx.emit(STREAM, RoleRevoked(subject=subject, role=role, at=at))
     return Binding(
         subject=subject, role=role, at=at, granted_by=ctx.actor, granted_at_ms=ctx.now_ms
@@ -214,13 +221,24 @@ async def list_bindings(ctx: Context, request: ListBindings) -> BindingPage:
     return BindingPage(bindings=found, next=after)
 
 
-async def write_binding(ctx: Context, subject: str, role: str, at: str) -> Binding:
-    """Write a binding and make it act with the commit; nothing if the house has it built in."""
+async def write_binding(
+    ctx: Context, subject: str, role: str, permissions: Collection[str], at: str
+) -> Binding:
+    """Write a binding and make it act with the commit; nothing if the house has it built in.
+
+    ``permissions`` are those of the role, by which this node may learn of it.
+    """
     index = ctx.use(StoredBindings)
     binding = Binding(
         subject=subject, role=role, at=at, granted_by=ctx.actor, granted_at_ms=ctx.now_ms
     )
     if not index.is_built_in(subject, role, at) and await bindings.insert_binding(ctx.tx, binding):
-        ctx.tx.on_commit(lambda: index.bind(subject, role, at))
+
+        def bind() -> None:
+            if not index.knows_role(role):  # another node made it just now
+                index.define(role, permissions)
+            index.bind(subject, role, at)
+
+        await index.change(ctx.tx, bind, Changed.SUBJECT.key(subject))
         ctx.emit(STREAM, RoleGranted(subject=subject, role=role, at=at))
     return binding

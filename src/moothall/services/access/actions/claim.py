@@ -5,8 +5,9 @@ from hashlib import sha256
 
 from moothall.action import WRITE, Context, PerActor, Request, Secret, Signed, action
 from moothall.core.paths import ROOT
-from moothall.ports.claim import Claim
+from moothall.ports.claim import CLAIM_TOPIC, Claim
 from moothall.services.access.actions.bindings import write_binding
+from moothall.services.access.actions.subjects import get_permissions
 from moothall.services.access.errors import AdministrationClaimedError, WrongSecretError
 from moothall.services.access.model import ADMINISTRATOR, Binding
 from moothall.services.access.store import claims
@@ -41,7 +42,9 @@ async def claim_administration(ctx: Context, request: ClaimAdministration) -> Bi
         raise WrongSecretError(remedy="give the one that `moothall serve` printed last")
     await claims.update_claim(ctx.tx, ctx.actor, ctx.now_ms)
     ctx.tx.on_commit(ctx.use(Claim).spend)
-    return await write_binding(ctx, ctx.actor, ADMINISTRATOR, ROOT)
+    await ctx.tx.tell_nodes(CLAIM_TOPIC, "spent")
+    permissions = await get_permissions(ctx, ADMINISTRATOR)
+    return await write_binding(ctx, ctx.actor, ADMINISTRATOR, permissions, ROOT)
 
 
 def digest_secret(secret: str) -> str:

@@ -9,7 +9,9 @@ from moothall.core.errors import InvalidArgumentError
 from moothall.core.paths import ROOT
 from moothall.services.access.adapters.bindings import StoredBindings
 from moothall.services.access.events import STREAM, BanLifted, RoleRevoked
+from moothall.services.access.rules.changed import Changed
 from moothall.services.access.store import bans, bindings
+from moothall.services.access.store.locks import lock_removal
 
 
 class RevokeAll(Request):
@@ -50,6 +52,7 @@ async def revoke_all(ctx: Context, request: RevokeAll) -> Revoked:
         reason = "all roles of the whole hall cannot be taken away"
         raise InvalidArgumentError("at", reason, "name a resource, such as board/7")
     index = ctx.use(StoredBindings)
+    await lock_removal(ctx.tx, request.at)
     unbound = await bindings.delete_bindings_at(ctx.tx, request.at, request.limit)
     for subject, role, path in unbound:
         ctx.emit(STREAM, RoleRevoked(subject=subject, role=role, at=path))
@@ -63,5 +66,6 @@ async def revoke_all(ctx: Context, request: RevokeAll) -> Revoked:
         for member_id, path in lifted:
             index.lift(member_id, path)
 
-    ctx.tx.on_commit(forget)
+    if unbound or lifted:
+        await index.change(ctx.tx, forget, Changed.BELOW.key(request.at))
     return Revoked(count=len(unbound) + len(lifted))

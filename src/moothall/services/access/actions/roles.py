@@ -29,8 +29,10 @@ from moothall.services.access.errors import (
 )
 from moothall.services.access.events import STREAM, RoleDefined, RoleDeleted, RoleUpdated
 from moothall.services.access.model import AccessSettings, RoleView
+from moothall.services.access.rules.changed import Changed
 from moothall.services.access.rules.granting import check_permissions
 from moothall.services.access.store import bindings, roles
+from moothall.services.access.store.locks import lock_roles
 
 BINDINGS_FORCED_MAX = 5_000
 """Bindings that go with a role at once; more would keep other calls waiting."""
@@ -106,7 +108,8 @@ async def define_role(ctx: Context, request: DefineRole) -> RoleView:
     """
     index = ctx.use(StoredBindings)
     check_permissions(request.permissions, ctx.known_permissions())
-    check_caller_holds(ctx, request.permissions, ROOT)
+    await check_caller_holds(ctx, request.permissions, ROOT)
+    await lock_roles(ctx.tx)
     is_new = request.name not in index.built_in and await roles.insert_role(
         ctx.tx, request.name, request.permissions, request.summary, ctx.now_ms
     )
@@ -115,7 +118,12 @@ async def define_role(ctx: Context, request: DefineRole) -> RoleView:
     limit = ctx.use(AccessSettings).roles_max
     if await roles.count_roles(ctx.tx) > limit:
         raise LimitReachedError(limit=limit, remedy="delete a role that is not needed")
-    ctx.tx.on_commit(lambda: index.define(request.name, request.permissions))
+
+    def define() -> None:
+        index.forget(request.name)  # what another node took away, and this one has yet to learn
+        index.define(request.name, request.permissions)
+
+    await index.change(ctx.tx, define, Changed.ROLE.key(request.name))
     ctx.emit(STREAM, RoleDefined(name=request.name, permissions=request.permissions))
     return RoleView(
         name=request.name,
@@ -148,11 +156,15 @@ async def update_role(ctx: Context, request: UpdateRole) -> RoleView:
     index = ctx.use(StoredBindings)
     check_permissions(request.permissions, ctx.known_permissions())
     held, summary = await _get_defined(ctx, request.name)
-    check_caller_holds(ctx, set(held) ^ set(request.permissions), ROOT)
+    await check_caller_holds(ctx, set(held) ^ set(request.permissions), ROOT)
     if request.summary is not None:
         summary = request.summary
     await roles.update_role(ctx.tx, request.name, request.permissions, summary)
-    ctx.tx.on_commit(lambda: index.define(request.name, request.permissions))
+    await index.change(
+        ctx.tx,
+        lambda: index.define(request.name, request.permissions),
+        Changed.ROLE.key(request.name),
+    )
     ctx.emit(STREAM, RoleUpdated(name=request.name, permissions=request.permissions))
     return RoleView(
         name=request.name, permissions=request.permissions, summary=summary, is_built_in=False
@@ -179,7 +191,7 @@ async def delete_role(ctx: Context, request: DeleteRole) -> RoleDeletion:
     """
     index, name = ctx.use(StoredBindings), request.name
     held, _ = await _get_defined(ctx, name)
-    check_caller_holds(ctx, held, ROOT)
+    await check_caller_holds(ctx, held, ROOT)
     count = await bindings.count_bindings_of_role(ctx.tx, name)
     if count > (BINDINGS_FORCED_MAX if request.force else 0):
         remedy = "revoke some of them first" if request.force else "revoke them, or use force"
@@ -192,7 +204,7 @@ async def delete_role(ctx: Context, request: DeleteRole) -> RoleDeletion:
             index.unbind(subject, name, path)
         index.forget(name)
 
-    ctx.tx.on_commit(forget)
+    await index.change(ctx.tx, forget, Changed.ROLE_GONE.key(name))
     ctx.emit(STREAM, RoleDeleted(name=name, bindings=len(gone)))
     return RoleDeletion(name=name, bindings=len(gone))
 

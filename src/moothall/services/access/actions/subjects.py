@@ -11,6 +11,7 @@ from moothall.services.access.errors import RoleNotFoundError, TeamNotFoundError
 from moothall.services.access.model import TEAM_PREFIX
 from moothall.services.access.rules.granting import check_all_grantable, check_grantable
 from moothall.services.access.store import roles, teams
+from moothall.services.access.store.locks import lock_member
 from moothall.services.identity.actions import FindMember, find_member
 from moothall.services.identity.errors import MemberNotFoundError
 
@@ -52,12 +53,16 @@ async def check_team_exists(ctx: Context, team: str) -> None:
 
 
 async def find_member_id(ctx: Context, name: str) -> str:
-    """Return the id of the member that is meant.
+    """Return the id of the member that is meant; a call that writes keeps them from going.
 
     Raises:
         MemberNotFoundError: not_found. There is no such member.
     """
     found = await ctx.call(find_member, FindMember(member=name))
+    if ctx.action.effect is WRITE:
+        await lock_member(ctx.tx, found.member_id)
+        # Another node may have removed them until now, and nothing may be given to a tombstone.
+        found = await ctx.call(find_member, FindMember(member=found.member_id))
     if found.is_removed:  # A tombstone is given nothing and belongs nowhere.
         raise MemberNotFoundError(member=name, remedy="this member was removed")
     return found.member_id
@@ -81,22 +86,23 @@ async def get_permissions(ctx: Context, role: str) -> tuple[str, ...]:
     return found[0]
 
 
-def check_caller_holds(ctx: Context, permissions: Iterable[str], at: str) -> None:
+async def check_caller_holds(ctx: Context, permissions: Iterable[str], at: str) -> None:
     """Refuse to hand out or take away what the caller does not hold at ``at`` and below.
 
     Raises:
         GrantExceedsOwnError: permission_denied. Something is missing.
     """
-    own = ctx.use(StoredBindings).rights_in_memory(ctx.principal)
-    check_grantable(ctx.may, own.find_ban_below, permissions, at)
+    own = await ctx.use(StoredBindings).read_rights(ctx.tx, ctx.principal)
+    check_grantable(own.allows, own.find_ban_below, permissions, at)
 
 
-def check_caller_holds_all(ctx: Context, subject: str) -> None:
+async def check_caller_holds_all(ctx: Context, subject: str) -> None:
     """Refuse to give or take a place in a team that holds more than the caller.
 
     Raises:
         GrantExceedsOwnError: permission_denied. Something is missing.
     """
     index = ctx.use(StoredBindings)
-    own = index.rights_in_memory(ctx.principal)
-    check_all_grantable(ctx.may, own.find_ban_below, index.list_bound(subject))
+    own = await index.read_rights(ctx.tx, ctx.principal)
+    held = await index.read_bound(ctx.tx, subject)
+    check_all_grantable(own.allows, own.find_ban_below, held)

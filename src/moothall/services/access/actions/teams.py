@@ -41,7 +41,9 @@ from moothall.services.access.events import (
     TeamMemberRemoved,
 )
 from moothall.services.access.model import TEAM_PREFIX, AccessSettings, Team, TeamMember
+from moothall.services.access.rules.changed import Changed
 from moothall.services.access.store import bindings, teams
+from moothall.services.access.store.locks import lock_teams
 from moothall.services.identity.errors import MemberNotFoundError
 
 
@@ -131,6 +133,7 @@ async def create_team(ctx: Context, request: CreateTeam) -> Team:
         created_by=ctx.actor,
         created_at_ms=ctx.now_ms,
     )
+    await lock_teams(ctx.tx)
     if not await teams.insert_team(ctx.tx, team):
         raise TeamExistsError(team=request.team, remedy="choose another name")
     limit = ctx.use(AccessSettings).teams_max
@@ -158,10 +161,10 @@ async def delete_team(ctx: Context, request: DeleteTeam) -> TeamDeletion:
     """
     index, subject = ctx.use(StoredBindings), TEAM_PREFIX + request.team
     await check_team_exists(ctx, request.team)
-    check_caller_holds_all(ctx, subject)
+    await check_caller_holds_all(ctx, subject)
     unbound = await bindings.delete_bindings_of(ctx.tx, subject)
     gone = await teams.delete_team(ctx.tx, request.team)
-    ctx.tx.on_commit(lambda: index.disband(subject, gone))
+    await index.change(ctx.tx, lambda: index.disband(subject, gone), Changed.TEAM_GONE.key(subject))
     ctx.emit(STREAM, TeamDeleted(team=request.team))
     return TeamDeletion(team=request.team, members=len(gone), bindings=len(unbound))
 
@@ -190,7 +193,7 @@ async def add_team_member(ctx: Context, request: AddTeamMember) -> TeamMember:
     """
     index, subject = ctx.use(StoredBindings), TEAM_PREFIX + request.team
     await check_team_exists(ctx, request.team)
-    check_caller_holds_all(ctx, subject)
+    await check_caller_holds_all(ctx, subject)
     member = TeamMember(
         team=request.team,
         member_id=await find_member_id(ctx, request.member),
@@ -205,7 +208,9 @@ async def add_team_member(ctx: Context, request: AddTeamMember) -> TeamMember:
     if await teams.count_teams_of(ctx.tx, member.member_id) > settings.teams_per_member_max:
         limit = settings.teams_per_member_max
         raise LimitReachedError(limit=limit, remedy="take the member out of another team")
-    ctx.tx.on_commit(lambda: index.join(subject, member.member_id))
+    await index.change(
+        ctx.tx, lambda: index.join(subject, member.member_id), Changed.SUBJECT.key(member.member_id)
+    )
     ctx.emit(STREAM, TeamMemberAdded(team=request.team, member_id=member.member_id))
     return member
 
@@ -236,11 +241,13 @@ async def remove_team_member(ctx: Context, request: RemoveTeamMember) -> TeamMem
     """
     index, subject = ctx.use(StoredBindings), TEAM_PREFIX + request.team
     await check_team_exists(ctx, request.team)
-    check_caller_holds_all(ctx, subject)
+    await check_caller_holds_all(ctx, subject)
     member_id = await find_member_id(ctx, request.member)
     if not await teams.delete_member(ctx.tx, request.team, member_id):
         raise TeamMemberNotFoundError(team=request.team, remedy="see access.list_team_members")
-    ctx.tx.on_commit(lambda: index.leave(subject, member_id))
+    await index.change(
+        ctx.tx, lambda: index.leave(subject, member_id), Changed.SUBJECT.key(member_id)
+    )
     ctx.emit(STREAM, TeamMemberRemoved(team=request.team, member_id=member_id))
     return TeamMember(
         team=request.team, member_id=member_id, added_by=ctx.actor, added_at_ms=ctx.now_ms

@@ -7,6 +7,8 @@ from moothall.ports.audit import AuditLog
 from moothall.ports.authority import Authority
 from moothall.services.access.adapters.audit import AuditTrail, TableAuditLog
 from moothall.services.access.adapters.bindings import StoredBindings
+from moothall.services.access.adapters.claim import ClaimSecrets
+from moothall.services.access.adapters.learning import BindingLearner
 
 
 def provide(resources: Resources) -> Mapping[type, object]:
@@ -15,6 +17,8 @@ def provide(resources: Resources) -> Mapping[type, object]:
     return {
         Authority: bindings,
         StoredBindings: bindings,
+        BindingLearner: BindingLearner(bindings),
+        ClaimSecrets: ClaimSecrets(resources),
         AuditLog: TableAuditLog(),
         AuditTrail: AuditTrail(resources),
     }

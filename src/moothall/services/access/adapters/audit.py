@@ -26,6 +26,7 @@ class AuditTrail:
         signing_key: Signs heads; derived too, so that it rests in no further place.
         hall: Name of the hall, for whoever keeps heads of several.
         heads: Where they are kept.
+        node: Whose heads these are; empty where the hall is one process.
     """
 
     def __init__(self, resources: Resources) -> None:
@@ -42,3 +43,4 @@ class AuditTrail:
         self.signing_key = Ed25519PrivateKey.from_private_bytes(resources.derive_key("audit heads"))
         self.hall = resources.audience  # has a name on a resource server too
         self.heads = resources.heads
+        self.node = resources.node

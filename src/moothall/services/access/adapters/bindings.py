@@ -1,15 +1,16 @@
 """The index of bindings, filled from name plates and rows. It is the Authority."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from moothall.action import EVERYONE, ROOM_PREFIX, Resources
 from moothall.core.errors import OverloadedError
 from moothall.core.paths import ROOT
 from moothall.ports.database import Database, Transaction
-from moothall.services.access.model import AccessSettings, Held
+from moothall.services.access.model import TEAM_PREFIX, AccessSettings, Held
+from moothall.services.access.rules.changed import TOPIC
 from moothall.services.access.rules.granting import merge_roles
-from moothall.services.access.rules.index import BindingIndex
-from moothall.services.access.rules.rights import Rights
+from moothall.services.access.rules.index import BindingIndex, is_member
+from moothall.services.access.rules.rights import Places, Rights, Role, bind_role
 from moothall.services.access.store import bindings, roles
 from moothall.services.access.store.held import find_held, list_held
 from moothall.services.identity.model import SERVER_ROLE, SERVERS
@@ -41,6 +42,22 @@ class StoredBindings(BindingIndex):
             # What a room needs it holds by a role that is called as its principal is.
             self.define(f"{ROOM_PREFIX}{name}", service.needs)
 
+    def knows_role(self, role: str) -> bool:
+        """Tell whether a role is known here; another node may just have made it."""
+        return role in self._roles
+
+    def list_defined(self) -> list[str]:
+        """Return names of the known roles that administrators made."""
+        return [
+            name
+            for name in self._roles
+            if name not in self.built_in and not name.startswith(ROOM_PREFIX)
+        ]
+
+    def list_shared(self) -> list[str]:
+        """Return everyone, and the known teams to which something may be bound."""
+        return [name for name in self._shared if name != SERVERS]
+
     def list_grantable(self, permission: str) -> tuple[str, ...]:
         """Return names of the roles that hold ``permission`` and that people can be given."""
         found = self.list_roles_with(permission)
@@ -68,6 +85,21 @@ class StoredBindings(BindingIndex):
             if role in known:
                 self.bind(subject, role, path)
 
+    async def change(self, tx: Transaction, hook: Callable[[], None], *keys: str) -> None:
+        """Change memory with the commit: here by ``hook``, at the other nodes by the keys.
+
+        Every change of the room goes this way, so that no node is forgotten.
+
+        Args:
+            tx: The transaction that changes the rows.
+            hook: Changes the index. It may run after the rows were learned by their notice, so
+                it must bear repeating.
+            keys: All that it touches, each by ``Changed``.
+        """
+        tx.on_commit(hook)
+        for key in keys:
+            await tx.tell_nodes(TOPIC, key)
+
     async def admit(self, database: Database, principal: str) -> None:
         """Read what ``principal`` holds, and keep it in memory.
 
@@ -92,6 +124,54 @@ class StoredBindings(BindingIndex):
         found = self.find_rights(principal)
         # Not remembered: a write sees what its neighbours in the batch wrote and may still lose.
         return found or self.make_rights(principal, await find_held(tx, principal))
+
+    async def read_rights(self, tx: Transaction, principal: str) -> Rights:
+        """Return what anybody holds by the rows, for what a write decides.
+
+        Memory may be half a second behind another node: who was just made an administrator
+        there must not be banned here as if they were none. What is bound to everyone comes from
+        memory, and so does all of a room.
+        """
+        if not is_member(principal):
+            return self.rights_in_memory(principal)
+        held = await find_held(tx, principal)
+        teams = [TEAM_PREFIX + team for team in sorted(held.teams)]
+        bound = [(principal, role, path) for role, path in held.bindings]
+        bound += await bindings.list_bound(tx, teams)
+        places = await self._places_of(tx, bound)
+        rights = Rights(principal, self._now_ms)
+        rights.own, rights.teams = places.get(principal, {}), tuple(teams)
+        rights.bans = held.bans or rights.bans
+        rights.places = (
+            *((who, places.get(who, {})) for who in (principal, *teams)),
+            *self._common,
+        )
+        return rights
+
+    async def read_bound(self, tx: Transaction, subject: str) -> Iterator[tuple[str, str]]:
+        """Return each (permission, place) that is bound to a team by the rows."""
+        places = await self._places_of(tx, await bindings.list_bound(tx, [subject]))
+        return (
+            (permission, place)
+            for place, bound in places.get(subject, {}).items()
+            for role in bound
+            for permission in role.permissions
+        )
+
+    async def _places_of(
+        self, tx: Transaction, bound: Sequence[tuple[str, str, str]]
+    ) -> dict[str, Places]:
+        """Return where roles are bound, by subject; the roles hold what their rows say."""
+        names = sorted({role for _, role, _ in bound} - self.built_in.keys())
+        known = {name: self._roles[name] for name in self.built_in}
+        for name, permissions in (await roles.list_permissions(tx, names)).items():
+            known[name] = Role(name, frozenset(permissions))
+        places: dict[str, Places] = {}
+        for subject, name, path in bound:
+            # A role of a room that is not served any more waits in its rows for the room.
+            if name in known:
+                bind_role(places.setdefault(subject, {}), known[name], path)
+        return places
 
     async def list_rights(
         self, tx: Transaction, member_ids: Sequence[str]

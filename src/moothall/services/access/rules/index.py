@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 
 from moothall.action import EVERYONE
+from moothall.core.paths import covers
 from moothall.services.access.model import ALL_PERMISSIONS, TEAM_PREFIX, Held
 from moothall.services.access.rules.rights import Places, Rights, Role, bind_role, unbind_role
 from moothall.services.identity.model import SERVER_PREFIX, SERVERS
@@ -43,7 +44,8 @@ class BindingIndex:
         self._idle: OrderedDict[str, None] = OrderedDict()
         """Of these, who is not kept; whoever was released longest ago comes first."""
         self._marks: dict[str, object] = {}
-        """Of those whose rows are being read; taken away when they change meanwhile."""
+        """Of whatever is being read: members, what is shared, roles. Taken away when it changes
+        meanwhile."""
         self._common = ((EVERYONE, self._shared[EVERYONE]),)
         """Where a check of most members looks: they hold nothing of their own."""
         self._nobody = Rights("", now_ms)
@@ -134,14 +136,21 @@ class BindingIndex:
             self._idle[principal] = None
             self._make_room()
 
-    def begin_reading(self, principal: str) -> object:
-        """Return a mark to give to :meth:`insert` with the rows that are read from now on."""
-        return self._marks.setdefault(principal, object())
+    def begin_reading(self, what: str) -> object:
+        """Return a mark of what is read from now on; it counts while :meth:`is_unchanged` says so.
 
-    def end_reading(self, principal: str, mark: object) -> None:
+        ``what`` is a principal, a subject whose bindings are shared, or :func:`role_mark`.
+        """
+        return self._marks.setdefault(what, object())
+
+    def is_unchanged(self, what: str, mark: object) -> bool:
+        """Tell whether what was read under ``mark`` still counts."""
+        return self._marks.get(what) is mark
+
+    def end_reading(self, what: str, mark: object) -> None:
         """Take back a mark, whether it was used or not."""
-        if self._marks.get(principal) is mark:
-            del self._marks[principal]
+        if self._marks.get(what) is mark:
+            del self._marks[what]
 
     def insert(self, principal: str, mark: object, held: Held) -> bool:
         """Take what ``principal`` holds into memory and keep it; False if it has changed since.
@@ -154,8 +163,7 @@ class BindingIndex:
         if self._marks.get(principal) is not mark:
             return False
         del self._marks[principal]
-        for team in held.teams:  # what is bound to it later is found in the same places
-            self._shared.setdefault(TEAM_PREFIX + team, {})
+        self._expect(held)
         rights = self.make_rights(principal, held)
         rights.keepers = 1
         self._rights[principal] = rights
@@ -171,7 +179,7 @@ class BindingIndex:
 
     def define(self, role: str, permissions: Iterable[str]) -> None:
         """Make ``role`` known, or change what it holds for everybody who has it."""
-        self.version += 1
+        self._change(role_mark(role))
         known = self._roles.get(role)
         if known is None:
             self._roles[role] = Role(role, frozenset(permissions))
@@ -179,58 +187,59 @@ class BindingIndex:
             known.permissions = frozenset(permissions)
 
     def forget(self, role: str) -> None:
-        """Make a role unknown that is bound nowhere."""
-        self.version += 1
-        self._roles.pop(role, None)
+        """Make a role unknown; where it is bound still, it holds nothing from now on."""
+        self._change(role_mark(role))
+        if (known := self._roles.pop(role, None)) is not None:
+            known.permissions = frozenset()
 
     def bind(self, subject: str, role: str, path: str) -> None:
         """Bind a role that is known."""
-        self.version += 1
+        self._change(subject)
         if is_shared(subject):
             bind_role(self._shared.setdefault(subject, {}), self._roles[role], path)
-        elif (rights := self._find_changing(subject)) is not None:
+        elif (rights := self._rights.get(subject)) is not None:
             self._rows -= rights.rows
             bind_role(rights.own, self._roles[role], path)
             self._arranged(rights)
 
     def unbind(self, subject: str, role: str, path: str) -> None:
         """Take a binding away."""
-        self.version += 1
+        self._change(subject)
         if is_shared(subject):
             unbind_role(self._shared.get(subject, {}), role, path)
-        elif (rights := self._find_changing(subject)) is not None:
+        elif (rights := self._rights.get(subject)) is not None:
             self._rows -= rights.rows
             unbind_role(rights.own, role, path)
             self._arranged(rights)
 
     def join(self, team: str, member_id: str) -> None:
         """Give a member what is bound to ``team`` (``team:<slug>``)."""
-        self.version += 1
+        self._change(member_id)
         self._shared.setdefault(team, {})
-        if (rights := self._find_changing(member_id)) is not None:
+        if (rights := self._rights.get(member_id)) is not None:
             self._rows -= rights.rows
             rights.teams = tuple(sorted({*rights.teams, team}))
             self._arranged(rights)
 
     def leave(self, team: str, member_id: str) -> None:
         """Take from a member what is bound to ``team``."""
-        self.version += 1
-        if (rights := self._find_changing(member_id)) is not None:
+        self._change(member_id)
+        if (rights := self._rights.get(member_id)) is not None:
             self._rows -= rights.rows
             rights.teams = tuple(one for one in rights.teams if one != team)
             self._arranged(rights)
 
     def disband(self, team: str, member_ids: Iterable[str]) -> None:
         """Forget a team with all that is bound to it; ``member_ids`` are its members."""
-        self.version += 1
+        self._change(team)
         for member_id in member_ids:
             self.leave(team, member_id)
         self._shared.pop(team, None)
 
     def ban(self, member_id: str, path: str, until_ms: int | None) -> None:
         """Deny all to a member at ``path`` and below, until then or for good."""
-        self.version += 1
-        if (rights := self._find_changing(member_id)) is not None:
+        self._change(member_id)
+        if (rights := self._rights.get(member_id)) is not None:
             self._rows -= rights.rows
             rights.bans = {**rights.bans, path: until_ms}
             self._rows += rights.rows
@@ -238,11 +247,79 @@ class BindingIndex:
 
     def lift(self, member_id: str, path: str) -> None:
         """End a ban."""
-        self.version += 1
-        if (rights := self._find_changing(member_id)) is not None:
+        self._change(member_id)
+        if (rights := self._rights.get(member_id)) is not None:
             self._rows -= rights.rows
             rights.bans = {at: until for at, until in rights.bans.items() if at != path}
             self._rows += rights.rows
+
+    # --- learning what was changed elsewhere ----------------------------------------------
+
+    def replace(self, principal: str, held: Held) -> None:
+        """Let a member who is in memory hold what the rows tell, and nothing else, in one step."""
+        self._change(principal)
+        self._expect(held)
+        rights, fresh = self._rights[principal], self.make_rights(principal, held)
+        self._rows -= rights.rows
+        rights.own, rights.teams, rights.bans = fresh.own, fresh.teams, fresh.bans
+        rights.places = fresh.places
+        self._rows += rights.rows
+        self._make_room()
+
+    def replace_bound(self, subject: str, bound: Iterable[tuple[str, str]]) -> None:
+        """Let exactly these roles and paths be bound to a team or to everyone."""
+        self._change(subject)
+        fresh: Places = {}
+        for name, path in bound:
+            # A role of a room that is not served any more waits in its rows for the room.
+            if (role := self._roles.get(name)) is not None:
+                bind_role(fresh, role, path)
+        places = self._shared.setdefault(subject, {})
+        places.update(fresh)
+        for path in [path for path in places if path not in fresh]:
+            del places[path]
+        if not places and subject.startswith(TEAM_PREFIX) and not self.list_members_of(subject):
+            del self._shared[subject]
+
+    def forget_reading(self, principal: str | None = None) -> None:
+        """Let rows count no more that are being read of somebody new, or of all of them."""
+        for each in [principal] if principal is not None else list(self._marks):
+            if is_member(each) and each not in self._rights:
+                self._marks.pop(each, None)
+
+    def list_remembered(self) -> list[str]:
+        """Return the members who are in memory."""
+        return [principal for principal in self._rights if is_member(principal)]
+
+    def is_kept(self, principal: str) -> bool:
+        """Tell whether somebody keeps in memory what ``principal`` holds."""
+        return principal in self._rights and principal not in self._idle
+
+    def list_members_of(self, team: str) -> list[str]:
+        """Return the members in memory who belong to ``team`` (``team:<slug>``)."""
+        return [who for who, rights in self._rights.items() if team in rights.teams]
+
+    def list_holders(self, role: str) -> list[str]:
+        """Return members in memory, teams and everyone, to whom ``role`` is bound somewhere."""
+
+        def is_bound(places: Places) -> bool:
+            return any(one.name == role for roles in places.values() for one in roles)
+
+        shared = [subject for subject, places in self._shared.items() if is_bound(places)]
+        return [who for who in self.list_remembered() if is_bound(self._rights[who].own)] + shared
+
+    def list_held_at(self, path: str) -> list[str]:
+        """Return who in memory has a binding or a ban at ``path`` or below it; teams too."""
+
+        def reaches(places: Iterable[str]) -> bool:
+            return any(covers(path, place) for place in places)
+
+        shared = [subject for subject, places in self._shared.items() if reaches(places)]
+        return [
+            who
+            for who in self.list_remembered()
+            if reaches(self._rights[who].own) or reaches(self._rights[who].bans)
+        ] + shared
 
     # --- inside ---------------------------------------------------------------------------
 
@@ -251,10 +328,15 @@ class BindingIndex:
         while self._rows > self._rows_max and self._idle:
             self.drop(next(iter(self._idle)))
 
-    def _find_changing(self, principal: str) -> Rights | None:
-        """Return what is in memory of one who changes; rows that are being read count no more."""
-        self._marks.pop(principal, None)
-        return self._rights.get(principal)
+    def _change(self, what: str) -> None:
+        """Begin a change; rows that are being read of it count no more."""
+        self.version += 1
+        self._marks.pop(what, None)
+
+    def _expect(self, held: Held) -> None:
+        """Make the places of teams, in which is found what is bound to them later."""
+        for team in held.teams:
+            self._shared.setdefault(TEAM_PREFIX + team, {})
 
     def _arranged(self, rights: Rights) -> None:
         """Say anew where a check looks, and count the rows again."""
@@ -273,6 +355,11 @@ class BindingIndex:
 def is_member(principal: str) -> bool:
     """Tell whether a principal is a member: no room, team or server, not everyone or nobody."""
     return principal not in {"", EVERYONE} and ":" not in principal
+
+
+def role_mark(role: str) -> str:
+    """Return under what a role is read; no principal has a mark of this form."""
+    return f"role: {role}"
 
 
 def is_shared(subject: str) -> bool:

@@ -50,6 +50,16 @@ async def insert_audit(tx: Transaction, row: AuditRow) -> None:
     await tx.execute(_INSERT_AUDIT, *row)
 
 
+async def get_settled_number(tx: Transaction) -> int:
+    """Return up to which number all rows are there that will ever be, for later transactions.
+
+    On PostgreSQL a transaction may commit after another one that took a higher number. Not for
+    this transaction itself: its snapshot may be older than the answer.
+    """
+    horizon = await tx.find_horizon()
+    return await get_last_number(tx) if horizon is None else horizon.settled
+
+
 async def get_last_number(tx: Transaction) -> int:
     """Return the number of the last row; 0 if there is none."""
     row = await tx.fetch_one("SELECT max(number) FROM access_audit")
@@ -93,13 +103,15 @@ async def search_entries(
     """Return the wanted rows after number ``after`` and up to ``last``, at most ``limit``."""
     sql = f"""
     SELECT {_ENTRY} FROM access_audit WHERE number > $1 AND number <= $2
-    AND ($3 IS NULL OR actor = $3 OR
+    AND (CAST($3 AS TEXT) IS NULL OR actor = $3 OR
       (length(actor) > length($3) + 5 AND
        substr(actor, length(actor) - length($3) - 4) = ' for ' || $3))
-    AND ($4 IS NULL OR action = $4)
-    AND ($5 IS NULL OR path = $5 OR substr(path, 1, length($5) + 1) = $5 || '/' OR $5 = '')
-    AND ($6 IS NULL OR outcome = $6)
-    AND ($7 IS NULL OR at_ms >= $7) AND ($8 IS NULL OR at_ms < $8)
+    AND (CAST($4 AS TEXT) IS NULL OR action = $4)
+    AND (CAST($5 AS TEXT) IS NULL OR $5 = '' OR path = $5
+      OR substr(path, 1, length($5) + 1) = $5 || '/')
+    AND (CAST($6 AS TEXT) IS NULL OR outcome = $6)
+    AND (CAST($7 AS BIGINT) IS NULL OR at_ms >= $7)
+    AND (CAST($8 AS BIGINT) IS NULL OR at_ms < $8)
     ORDER BY number LIMIT $9
     """
     rows = await tx.fetch_all(
@@ -186,19 +198,22 @@ async def insert_seal(tx: Transaction, seal: Seal) -> bool:
     return changed == 1
 
 
-async def get_head_state(tx: Transaction) -> tuple[int, int, int]:
-    """Return how many heads were written, and the row and the moment of the last one."""
-    row = await tx.fetch_one("SELECT head_count, number, at_ms FROM access_head WHERE id = 1")
+async def get_head_state(tx: Transaction, node: str = "") -> tuple[int, int, int]:
+    """Return how many heads a node has written, and the row and the moment of the last one."""
+    sql = "SELECT head_count, number, at_ms FROM access_head WHERE node = $1"
+    row = await tx.fetch_one(sql, node)
     return (int(row[0]), int(row[1]), int(row[2])) if row else (0, 0, 0)
 
 
-async def update_head_state(tx: Transaction, head_count: int, number: int, at_ms: int) -> None:
-    """Write down that a head was written."""
+async def update_head_state(
+    tx: Transaction, node: str, head_count: int, number: int, at_ms: int
+) -> None:
+    """Write down that a node has written a head."""
     sql = """
-    INSERT INTO access_head (id, head_count, number, at_ms) VALUES (1, $1, $2, $3)
-    ON CONFLICT (id) DO UPDATE SET head_count = $1, number = $2, at_ms = $3
+    INSERT INTO access_head (node, head_count, number, at_ms) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (node) DO UPDATE SET head_count = $2, number = $3, at_ms = $4
     """
-    await tx.execute(sql, head_count, number, at_ms)
+    await tx.execute(sql, node, head_count, number, at_ms)
 
 
 def _entry(row: tuple[Any, ...]) -> AuditEntry:

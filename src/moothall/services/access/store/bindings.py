@@ -1,8 +1,10 @@
 """Rows of bindings: who has which role, where."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from moothall.action import EVERYONE, Context
+from moothall.action.blocks import fetch_among
 from moothall.ports.database import Row, Transaction
 from moothall.services.access.model import Binding
 
@@ -142,6 +144,13 @@ async def list_bindings_at(
     """
     subject, path, role = after
     return _bindings(await tx.fetch_all(sql, under, end_of(under), path, subject, role, limit))
+
+
+async def list_bound(tx: Transaction, subjects: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return subject, role and path of what is bound to some subjects, each of them once."""
+    sql = "SELECT subject, role, path FROM access_binding WHERE subject IN ({values})"
+    rows = await fetch_among(tx, sql, subjects) if subjects else []
+    return [(subject, role, path) for subject, role, path in rows]
 
 
 async def list_shared_bindings(tx: Transaction) -> list[tuple[str, str, str]]:

@@ -1,7 +1,9 @@
 """Rows of the roles that administrators made."""
 
 import json
+from collections.abc import Sequence
 
+from moothall.action.blocks import fetch_among
 from moothall.ports.database import Transaction
 
 
@@ -9,6 +11,13 @@ async def list_roles(tx: Transaction) -> list[tuple[str, tuple[str, ...], str]]:
     """Return name, permissions and summary of the roles that administrators made."""
     rows = await tx.fetch_all("SELECT name, permissions, summary FROM access_role ORDER BY name")
     return [(name, tuple(json.loads(text)), summary) for name, text, summary in rows]
+
+
+async def list_permissions(tx: Transaction, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return what those roles hold that administrators made; others are left out."""
+    sql = "SELECT name, permissions FROM access_role WHERE name IN ({values})"
+    rows = await fetch_among(tx, sql, names) if names else []
+    return {name: tuple(json.loads(text)) for name, text in rows}
 
 
 async def find_role(tx: Transaction, name: str) -> tuple[tuple[str, ...], str] | None:

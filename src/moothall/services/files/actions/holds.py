@@ -128,6 +128,8 @@ async def release_file(ctx: Context, request: ReleaseFile) -> Held:
         HoldNotFoundError: not_found. The room holds nothing under this name.
     """
     hold = await _get_hold(ctx, request.ref)
+    # Locked, so that nobody takes or releases another hold of it while this one decides.
+    await store.lock_upload(ctx.tx, hold.owner, hold.sha256)
     if await store.delete_hold(ctx.tx, hold):
         unheld_at_ms = 0 if request.at_once else ctx.now_ms
         await store.update_unheld(ctx.tx, hold.owner, hold.sha256, unheld_at_ms)

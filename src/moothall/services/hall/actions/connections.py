@@ -84,7 +84,10 @@ class ShuttingDown(Result):
     is_protected=True,
 )
 async def list_connections(ctx: Context, request: ListConnections) -> ConnectionPage:
-    """List the open connections of this process, by pages. Single requests are none."""
+    """List the open connections of this process, by pages. Single requests are none.
+
+    Where several nodes are one hall, each lists its own.
+    """
     connections = ctx.use(Connections)
     found = sorted(
         (each for each in connections if each.connection_id > request.after),
@@ -104,10 +107,13 @@ async def list_connections(ctx: Context, request: ListConnections) -> Connection
     raises=(ConnectionNotFoundError,),
 )
 async def close_connection(ctx: Context, request: CloseConnection) -> ConnectionClosed:
-    """Close one connection; its session goes on, so the client may come back.
+    """Close one connection of this process; its session goes on, so the client may come back.
+
+    Where several nodes are one hall, only the node that lists a connection closes it. To end what
+    somebody has open on all nodes, end their sessions.
 
     Raises:
-        ConnectionNotFoundError: not_found. It is gone already.
+        ConnectionNotFoundError: not_found. It is gone already, or it is another node's.
     """
     connection = ctx.use(Connections).find(request.connection_id)
     if connection is None:

@@ -1,6 +1,8 @@
 """Budgets by the hour of the clock, counted exactly, in rows.
 
-They commit with the deed that they allow: what is refused or fails costs nothing.
+They commit with the deed that they allow: what is refused or fails costs nothing. Until then
+nobody else spends of them, so whoever spends of several does so in one order, from the most
+particular one to that of the whole hall: source, address, hall.
 """
 
 from typing import NamedTuple
@@ -20,7 +22,7 @@ class Budget(NamedTuple):
 
 
 async def check_budgets(step: Context, *budgets: Budget) -> None:
-    """Refuse the deed if one of ``budgets`` is spent.
+    """Refuse the deed early if one of ``budgets`` is spent already.
 
     Raises:
         RateLimitedError: resource_exhausted. With the time until the next hour begins.
@@ -29,11 +31,7 @@ async def check_budgets(step: Context, *budgets: Budget) -> None:
     for budget in budgets:
         used = await registration.get_budget_used(step.tx, hour, budget.kind, budget.holder)
         if used >= budget.most:
-            whose = "this address" if budget.holder else "the whole hall"
-            raise RateLimitedError(
-                f"the {budget.most} {budget.kind} an hour of {whose} are used up",
-                retry_after_ms=(hour + 1) * HOUR_MS - step.now_ms,
-            )
+            raise _spent(budget, step.now_ms)
 
 
 async def spend_budgets(step: Context, *budgets: Budget) -> None:
@@ -42,8 +40,18 @@ async def spend_budgets(step: Context, *budgets: Budget) -> None:
     Raises:
         RateLimitedError: resource_exhausted. With the time until the next hour begins.
     """
-    await check_budgets(step, *budgets)
+    hour = step.now_ms // HOUR_MS
     for budget in budgets:
-        await registration.update_budget_used(
-            step.tx, step.now_ms // HOUR_MS, budget.kind, budget.holder
-        )
+        if not await registration.update_budget_used(
+            step.tx, hour, budget.kind, budget.holder, budget.most
+        ):
+            raise _spent(budget, step.now_ms)
+
+
+def _spent(budget: Budget, now_ms: int) -> RateLimitedError:
+    """Return the refusal of one deed too many."""
+    whose = "this address" if budget.holder else "the whole hall"
+    return RateLimitedError(
+        f"the {budget.most} {budget.kind} an hour of {whose} are used up",
+        retry_after_ms=HOUR_MS - now_ms % HOUR_MS,
+    )

@@ -5,7 +5,7 @@ from moothall.action.connections import CloseReason, Connections
 from moothall.action.token import TokenVerifier
 from moothall.core.units import SECOND_MS
 from moothall.services.identity.actions.sessions import end_session
-from moothall.services.identity.adapters.activity import SessionActivity
+from moothall.services.identity.adapters.sessions import EndedSessions
 from moothall.services.identity.store import sessions
 
 
@@ -59,6 +59,8 @@ async def end_idle_session(step: Context, session_id: str) -> None:
         SessionEnded: With the reason ``idle``, unless it was over.
     """
     session = await sessions.find_session(step.tx, session_id)
-    if session is not None:
-        await end_session(step, session.member.member_id, session_id, CloseReason.IDLE)
-    step.tx.on_commit(lambda: step.use(SessionActivity).forget(session_id))
+    if session is None or not await end_session(
+        step, session.member.member_id, session_id, CloseReason.IDLE
+    ):
+        # It was over already, or lapsed and was swept: let no node ask for it again.
+        await step.use(EndedSessions).end(step.tx, session_id, CloseReason.IDLE)

@@ -41,7 +41,7 @@ from moothall.services.identity.events import STREAM, ContactRemoved, ContactVer
 from moothall.services.identity.model import Contact, ContactCode, RegistrationSettings
 from moothall.services.identity.rules.contacts import ADDRESS_LENGTH_MAX, Address, check_address
 from moothall.services.identity.rules.registration import check_is_open
-from moothall.services.identity.store import contacts
+from moothall.services.identity.store import contacts, members
 
 ContactText = Annotated[
     str,
@@ -174,6 +174,9 @@ async def verify_contact(ctx: Context, request: VerifyContact) -> Contact:
     digest = await prove_address(ctx, ctx.actor, address, request.code)
 
     async def insert(step: Context) -> Contact:
+        # So that no other call of theirs adds one too many in the same moment.
+        if await members.find_member_to_change(step.tx, step.actor) is None:
+            raise _refused()
         await _check_count(step, step.actor)
         return await insert_proven(step, step.actor, step.actor, address, digest)
 
@@ -210,6 +213,8 @@ async def remove_contact(ctx: Context, request: RemoveContact) -> Contact:
         ContactRemoved: once.
     """
     address = check_address(request.contact)
+    # So that no other call of theirs removes the last one in the same moment.
+    await members.find_member_to_change(ctx.tx, ctx.actor)
     found = await contacts.find_contact(ctx.tx, ctx.actor, address.key)
     if found is None:
         raise ContactNotFoundError(contact=address.text)
@@ -294,10 +299,10 @@ async def _send_code(ctx: Context, owner: str, text: str) -> RequestedContact:
     code, expires_at_ms = seal.make_digits(), ctx.now_ms + settings.code_life_ms
     digest = seal.digest_digits(owner, address.key, code)
     budgets = (
+        Budget("messages", network_of(ctx.source), settings.messages_per_source_hour_max),
         Budget(
             "messages", seal.digest_address(address.key), settings.messages_per_contact_hour_max
         ),
-        Budget("messages", network_of(ctx.source), settings.messages_per_source_hour_max),
         Budget("messages", "", settings.messages_per_hall_hour_max),
     )
 

@@ -7,6 +7,7 @@ from msgspec import Meta
 from moothall.action import FLOW, Context, PerActor, Request, Result, Signed, action
 from moothall.core.errors import InvalidArgumentError
 from moothall.ports.hasher import PasswordHasher
+from moothall.services.identity.actions.members import ADDING
 from moothall.services.identity.actions.passwords import check_new_password
 from moothall.services.identity.events import STREAM, MemberRegistered
 from moothall.services.identity.model import Member, PasswordSettings
@@ -107,6 +108,7 @@ async def import_credentials(ctx: Context, request: ImportCredentials) -> Creden
             accounts.append(prepared)
 
     async def insert(step: Context) -> tuple[list[ImportedCredentials], list[RefusedCredentials]]:
+        await step.tx.lock(ADDING)
         imported, taken = [], []
         for account in accounts:
             member = Member(member_id=step.new_id(), name=account.name, created_at_ms=step.now_ms)

@@ -12,7 +12,6 @@ import msgspec
 import structlog
 
 from moothall.action import Context
-from moothall.action.connections import CloseReason, Connections
 from moothall.action.personal import erase_member
 from moothall.core.errors import ActionError
 from moothall.ports.issuer import CursorLostError, Issuer, IssuerEvent
@@ -134,9 +133,11 @@ async def take_event(ctx: Context, event: IssuerEvent) -> None:
             await _compare(ctx, [msgspec.convert(event.data, _Member).member_id], event.cursor)
         case "identity.key_retired":
             # Refused before it is written: a call that comes meanwhile must not pass.
-            left = show_keys(ring.retire(msgspec.convert(event.data, _Key).kid))
+            kid = msgspec.convert(event.data, _Key).kid
+            left = show_keys(ring.retire(kid))
 
             async def forget(step: Context) -> None:
+                await ring.tell_retired(step.tx, kid)
                 await following.update_keys(step.tx, left, step.now_ms)
                 await following.update_cursor(step.tx, event.cursor)
 
@@ -159,8 +160,7 @@ async def _end_session(ctx: Context, event: IssuerEvent, session: _Session) -> N
             return  # its tokens have run out long ago
         now_ms = step.now_ms
         await following.insert_ended(step.tx, session.session_id, now_ms)
-        ended = step.use(FollowedSessions)
-        step.tx.on_commit(lambda: ended.add(session.session_id, session.reason))
+        await step.use(FollowedSessions).end(step.tx, session.session_id, session.reason)
 
     await ctx.write(end, outcome=None)
 
@@ -207,15 +207,7 @@ async def bury_followed(step: Context, member_id: str) -> None:
             del step.events[before:]
             _log.warning("a member who was needed was removed", room=room, reason=str(error))
     await removal.update_removed(step.tx, member_id, step.now_ms)
-    known, connections = step.use(FollowedMembers), step.use(Connections)
-
-    def close() -> None:
-        known.forget(member_id)
-        for connection in connections:
-            if connection.claims is not None and connection.claims.member_id == member_id:
-                connection.end(CloseReason.SESSION_ENDED)
-
-    step.tx.on_commit(close)
+    await step.use(FollowedMembers).remove(step.tx, member_id)
 
 
 async def _erase_some(ctx: Context, member_id: str) -> None:

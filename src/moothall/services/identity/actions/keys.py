@@ -95,8 +95,8 @@ async def rotate_keys(ctx: Context, request: RotateKeys) -> KeyView:
     servers have fetched it by then. What older keys signed stays valid until it expires.
 
     Args:
-        request.now: It signs at once. Resource servers refuse its tokens until they have
-            fetched it.
+        request.now: It signs at once; where the hall has several nodes, after 3 s, when all of
+            them know it. Resource servers refuse its tokens until they have fetched it.
 
     Raises:
         RotationPendingError: failed_precondition. The next key waits for its time already.
@@ -106,7 +106,7 @@ async def rotate_keys(ctx: Context, request: RotateKeys) -> KeyView:
         KeyMade: once.
     """
     settings = ctx.use(KeySettings)
-    published = await keys.list_published(ctx.tx)
+    published = await keys.list_published_to_change(ctx.tx)
     if not request.now and is_rotation_pending(published, ctx.now_ms):
         raise RotationPendingError(
             kid=published[-1].kid,
@@ -115,8 +115,7 @@ async def rotate_keys(ctx: Context, request: RotateKeys) -> KeyView:
         )
     if len(published) >= settings.keys_max:
         raise TooManyKeysError(keys_max=settings.keys_max, remedy="see identity.list_keys")
-    ahead_ms = 0 if request.now else settings.publish_ahead_ms
-    made = await make_key(ctx, published, ctx.now_ms + ahead_ms)
+    made = await make_key(ctx, published, 0 if request.now else settings.publish_ahead_ms)
     return show_key(made, sorted([*published, made], key=lambda key: key.turn), ctx.now_ms)
 
 
@@ -139,12 +138,14 @@ async def retire_key(ctx: Context, request: RetireKey) -> KeyView:
         KeyRetired: once.
         KeyMade: if it was the one that signs.
     """
-    published = await keys.list_published(ctx.tx)
+    published = await keys.list_published_to_change(ctx.tx)
     found = next((key for key in published if key.kid == request.kid), None)
     if found is None or not await end_key(ctx, found):
         raise KeyNotFoundError(kid=request.kid, remedy="see identity.list_keys")
     if show_key(found, published, ctx.now_ms).state is KeyState.CURRENT:
-        await make_key(ctx, published, ctx.now_ms)
+        # At once even where other nodes do not know it yet: there may be no key that could sign
+        # meanwhile. A token that is refused for it is renewed.
+        await make_key(ctx, published, 0, is_urgent=True)
     return KeyView(
         kid=found.kid,
         state=KeyState.RETIRED,
@@ -154,18 +155,23 @@ async def retire_key(ctx: Context, request: RetireKey) -> KeyView:
     )
 
 
-async def make_key(ctx: Context, published: Sequence[SigningKey], begins_at_ms: int) -> SigningKey:
-    """Make and publish a key that signs from ``begins_at_ms`` on, after those published.
+async def make_key(
+    ctx: Context, published: Sequence[SigningKey], ahead_ms: int, *, is_urgent: bool = False
+) -> SigningKey:
+    """Make and publish a key that signs after ``ahead_ms``, after those published.
+
+    Where there are several nodes it signs no sooner than all of them know it, unless that is
+    urgent.
 
     Emits:
         KeyMade: once.
     """
     ring = ctx.use(SealedKeyRing)
+    begins_at_ms = ctx.now_ms + (ahead_ms if is_urgent else max(ahead_ms, ring.known_after_ms))
     # Later than all others, so that of two keys of one moment the newer one signs.
     created_at_ms = max(ctx.now_ms, *(key.created_at_ms + 1 for key in published))
     key, sealed = ring.make(begins_at_ms, created_at_ms)
-    await keys.insert_key(ctx.tx, key, sealed)
-    ctx.tx.on_commit(lambda: ring.add(key, sealed))
+    await ring.publish(ctx.tx, key, sealed)
     tell_servers(ctx, KeyMade(kid=key.kid, begins_at_ms=begins_at_ms))
     return key
 
@@ -176,9 +182,7 @@ async def end_key(ctx: Context, key: SigningKey) -> bool:
     Emits:
         KeyRetired: once.
     """
-    if not await keys.update_retired(ctx.tx, key.kid, ctx.now_ms):
+    if not await ctx.use(SealedKeyRing).retire(ctx.tx, key.kid, ctx.now_ms):
         return False
-    ring = ctx.use(SealedKeyRing)
-    ctx.tx.on_commit(lambda: ring.remove(key.kid))
     tell_servers(ctx, KeyRetired(kid=key.kid))
     return True

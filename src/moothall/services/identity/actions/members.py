@@ -49,6 +49,9 @@ _ANOTHER = "choose another name"
 ADDED_MAX = 2_000
 """Names that one call gives an account; the history of a board comes with as many."""
 
+ADDING = "identity.add_members"
+"""Name of the lock of whoever adds many members in one transaction."""
+
 _NAMES_KEPT_MAX = 16_384
 """Names of which it is remembered how they are read: history repeats them, and one that is not
 ASCII takes 60 µs. At most 6 MB."""
@@ -204,6 +207,7 @@ async def add_members(ctx: Context, request: AddMembers) -> AddedMembers:
     Emits:
         MemberRegistered: once per new account.
     """
+    await ctx.tx.lock(ADDING)  # two calls with the same names would be run again and again
     keys, refused = _read_names(request.names)
     known = await members.list_members_by_key(ctx.tx, list(dict.fromkeys(keys.values())))
     strange: dict[str, str] = {}
@@ -288,15 +292,12 @@ async def rename_self(ctx: Context, request: RenameSelf) -> Member:
     Emits:
         MemberRenamed: once, unless it is the name you have.
     """
-    member = await get_member(ctx.tx, ctx.actor)
-    if member.is_removed:  # since this call was let in
-        raise MemberNotFoundError
     if await members.is_guest(ctx.tx, ctx.actor):
         raise GuestNameError(remedy="see identity.become_member")
-    renamed = await _rename(ctx, member, request.name)
+    renamed, is_new = await _rename(ctx, ctx.actor, request.name)
     # The name just given up is among them.
     holds = await members.list_name_holds(ctx.tx, ctx.actor, ctx.now_ms)
-    if renamed != member and len(holds) > NAMES_HELD_MAX:
+    if is_new and len(holds) > NAMES_HELD_MAX:
         raise RenamedTooOftenError(free_again_at_ms=holds[0])
     return renamed
 
@@ -323,10 +324,9 @@ async def rename_member(ctx: Context, request: RenameMember) -> Member:
         MemberRenamed: once, unless it is the name they have.
     """
     member = await get_member(ctx.tx, request.member)
-    if member.is_removed:
-        raise MemberNotFoundError(member=request.member, remedy="see identity.list_members")
     ctx.concern(path=f"member/{member.member_id}")
-    return await _rename(ctx, member, request.name)
+    renamed, _ = await _rename(ctx, member.member_id, request.name)
+    return renamed
 
 
 async def get_member(tx: Transaction, name_or_id: str) -> Member:
@@ -345,22 +345,27 @@ async def get_member(tx: Transaction, name_or_id: str) -> Member:
     return member
 
 
-async def _rename(ctx: Context, member: Member, wanted: str) -> Member:
-    """Give a member a name, and reserve the one they had.
+async def _rename(ctx: Context, member_id: str, wanted: str) -> tuple[Member, bool]:
+    """Give a member a name, and reserve the one they had; return whether it is another one.
 
     Raises:
+        MemberNotFoundError: not_found. The account was removed.
         NameTakenError: already_exists.
     """
+    found = await members.find_member_to_change(ctx.tx, member_id)
+    if found is None:
+        raise MemberNotFoundError(member=member_id, remedy="see identity.list_members")
+    member, old_key = found
     name, key = check_name(wanted)
     if name == member.name:
-        return member
+        return member, False
     if await members.has_name(ctx.tx, name, key, ctx.now_ms, but=member.member_id):
         raise NameTakenError(field="name", remedy=_ANOTHER)
-    old_key = await members.get_name_key(ctx.tx, member.member_id)
     await members.update_name(ctx.tx, member.member_id, name, key)
     await members.delete_name_hold(ctx.tx, key)
     if old_key != key:
         until_ms = ctx.now_ms + ctx.use(RegistrationSettings).name_held_ms
         await members.insert_name_hold(ctx.tx, member.member_id, member.name, old_key, until_ms)
     tell_servers(ctx, MemberRenamed(member_id=member.member_id))
-    return Member(member_id=member.member_id, name=name, created_at_ms=member.created_at_ms)
+    renamed = Member(member_id=member.member_id, name=name, created_at_ms=member.created_at_ms)
+    return renamed, True

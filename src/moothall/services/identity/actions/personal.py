@@ -279,14 +279,14 @@ async def bury(step: Context, member_id: str) -> int:
         SessionEnded: for each open session.
     """
     step.concern(path=f"member/{member_id}")
-    member = await get_member(step.tx, member_id)
-    if member.is_removed:
+    found = await members.find_member_to_change(step.tx, member_id)
+    if found is None:
         raise MemberNotFoundError(remedy="this member was removed already")
+    member, key = found
     for room, personal in step.personal_rooms().items():
         if personal.leave is not None and (reason := await personal.leave(step, member_id)):
             raise MemberNeededError(reason, room=room)
     until_ms = step.now_ms + step.use(RegistrationSettings).name_held_ms
-    key = await members.get_name_key(step.tx, member_id)
     await members.insert_name_hold(step.tx, member_id, member.name, key, until_ms)
     await removal.update_removed(step.tx, member_id, step.now_ms)
     await end_sessions(step, member_id, "member removed")

@@ -194,11 +194,9 @@ async def _reserve(step: Context, find: Find, digest: str, turn: Turn) -> Guess:
         watch = _watch(step, kept)
         step.concern(path=f"member/{key}")
     settings = step.use(LockoutSettings)
-    is_new = await lockout.insert_guesses(step.tx, kept, key, step.now_ms)
-    if is_new and kept is Kept.UNKNOWN:
-        names_max = settings.unknown_names_max
-        await lockout.delete_surplus_names(step.tx, names_max, step.now_ms, key)
-    before = None if is_new else await lockout.find_guesses(step.tx, kept, key)
+    before = await lockout.take_guesses(step.tx, kept, key, step.now_ms)
+    if before is None:
+        await _count_name(step, kept, key)
     left_ms = lock_left_ms(before, step.now_ms, settings.duration_ms)
     if before is not None and before.locked_until_ms > 0:
         left_ms = watch.left_ms(key, before, left_ms)
@@ -211,6 +209,15 @@ async def _reserve(step: Context, find: Find, digest: str, turn: Turn) -> Guess:
     # Before anybody whom it locked out is answered, so that they see it under way.
     step.tx.on_commit(lambda: turn.begin(key))
     return Guess(kept, key, known, guesses, 0)
+
+
+async def _count_name(step: Context, kept: Kept, key: str) -> None:
+    """Count a name that nobody has, at its first guess; known ones take as many statements."""
+    if kept is Kept.UNKNOWN:
+        names_max = step.use(LockoutSettings).unknown_names_max
+        await lockout.delete_surplus_names(step.tx, names_max, step.now_ms, key)
+    else:
+        await lockout.get_names_count(step.tx)
 
 
 def _watch(step: Context, kept: Kept) -> LockWatch:

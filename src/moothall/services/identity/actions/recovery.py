@@ -60,6 +60,10 @@ from moothall.services.identity.store import contacts, lockout, members, passwor
 SENDS_MAX = 3
 """How often sending one code is tried, a few seconds apart."""
 
+STATEMENTS_OF_CODE = 5
+"""Statements by which ``_prepare_code`` makes a code, after those that tell whether it may: two
+budgets within a savepoint, and the code."""
+
 RECOVER = "members:recover"
 
 _log = structlog.get_logger("moothall.identity")
@@ -146,9 +150,13 @@ async def request_recovery(ctx: Context, request: RequestRecovery) -> RequestedR
             known = await passwords.find_account_by_contact(step.tx, address_key)
         else:
             known = await passwords.find_password_by_name(step.tx, name_key)
+        member_id = ""  # nobody's
         if known.member is not None:
-            step.concern(path=f"member/{known.member.member_id}")
-            await _prepare_code(step, known.member, address_key)
+            member_id = known.member.member_id
+            step.concern(path=f"member/{member_id}")
+        await step.tx.lock(f"identity.recovery:{member_id or name_key or address_key}")
+        if not await _prepare_code(step, member_id, address_key):
+            await _take_as_long(step)
 
     await ctx.write(prepare)
     return RequestedRecovery(life_ms=settings.sent_life_ms)
@@ -282,30 +290,32 @@ async def send_code(ctx: Context, code: RecoveryCode) -> None:
     await ctx.write(end, outcome=None)
 
 
-async def _prepare_code(step: Context, member: Member, address_key: str) -> None:
-    """Make a code that the job will send, unless the member has had enough of them."""
+async def _prepare_code(step: Context, member_id: str, address_key: str) -> bool:
+    """Make a code that the job will send; False if there is no such member, or no way to them.
+
+    Nor is there one if they have had enough of them.
+    """
     settings, kinds = step.use(RecoverySettings), step.use(Senders).kinds()
-    before = await passwords.find_recovery(step.tx, member.member_id, "sent")
-    if not may_send(before, step.now_ms, settings):
-        return
-    known = await passwords.list_address_keys(step.tx, member.member_id)
+    before = await passwords.find_recovery(step.tx, member_id, "sent")
+    known = await passwords.list_address_keys(step.tx, member_id)
     reachable = [key for key, kind in known if kind in kinds and address_key in {"", key}]
-    if not reachable:
-        return
+    if not reachable or not may_send(before, step.now_ms, settings):
+        return False
     registration, seal = step.use(RegistrationSettings), step.use(RecoverySeal)
     counted_as = step.use(CodeSeal).digest_address(reachable[0])
+    budgets = (
+        Budget("messages", counted_as, registration.messages_per_contact_hour_max),
+        Budget("messages", "", registration.messages_per_hall_hour_max),
+    )
     try:
-        await spend_budgets(
-            step,
-            Budget("messages", counted_as, registration.messages_per_contact_hour_max),
-            Budget("messages", "", registration.messages_per_hall_hour_max),
-        )
+        # What the first allows and the second does not is not spent.
+        await step.tx.nested(lambda: spend_budgets(step, *budgets))
     except RateLimitedError:
         _log.warning("no recovery code is sent: the budget of messages is spent")
-        return  # told to the operator only: the caller would learn that the member exists
+        return False  # told to the operator only: the caller would learn that the member exists
     selector, nonce = seal.make_parts()
     code = RecoveryCode(
-        member_id=member.member_id,
+        member_id=member_id,
         kind="sent",
         selector=selector,
         nonce=nonce,
@@ -316,15 +326,25 @@ async def _prepare_code(step: Context, member: Member, address_key: str) -> None
         sends_left=SENDS_MAX,
     )
     await passwords.update_recovery(step.tx, code)
+    return True
+
+
+async def _take_as_long(step: Context) -> None:
+    """Run as many statements as making a code does.
+
+    On a server each is a way there and back, by which a caller could tell who exists.
+    """
+    for _ in range(STATEMENTS_OF_CODE):
+        await members.find_member(step.tx, "")
 
 
 async def _guess(step: Context, name_key: str, typed: TypedCode) -> RecoveryCode | None:
     """Count a guess and look at it in one transaction; None if the code does not do."""
     known = await passwords.find_password_by_name(step.tx, name_key)
-    if known.member is None:
-        return None
-    member_id = known.member.member_id
-    step.concern(path=f"member/{member_id}")
+    member_id = ""  # nobody's, who are looked up as well, so that it takes as long
+    if known.member is not None:
+        member_id = known.member.member_id
+        step.concern(path=f"member/{member_id}")
     code = await passwords.find_recovery_by_selector(step.tx, member_id, typed.selector)
     if code is None or not may_guess(code, step.now_ms, step.use(RecoverySettings)):
         return None
@@ -340,8 +360,9 @@ async def _spend(step: Context, code: RecoveryCode) -> Member:
             not open this account any more: rights may have been granted since.
     """
     member_id = code.member_id
-    now = await passwords.find_recovery(step.tx, member_id, code.kind)
+    # The member first, as whoever changes the password does.
     known = await passwords.find_password(step.tx, member_id)
+    now = await passwords.find_recovery(step.tx, member_id, code.kind)
     if now is None or now.nonce != code.nonce or known.member is None:
         raise RecoveryRefusedError
     if step.now_ms >= now.expires_at_ms:

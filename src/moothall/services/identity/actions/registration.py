@@ -293,14 +293,14 @@ async def become_member(ctx: Context, request: BecomeMember) -> Member:
 
     async def update(step: Context) -> Member:
         await spend_budgets(step, *budgets)
+        found = await members.find_member_to_change(step.tx, step.actor)
         await check(step)
-        member = await members.find_member(step.tx, step.actor)
-        if member is None or member.is_removed:
+        if found is None:
             raise MemberNotFoundError
         await members.update_name(step.tx, step.actor, name, key, password_hash)
         await _use_proofs(step, proofs, NEWCOMER, step.actor)
         step.emit(STREAM, GuestBecameMember(member_id=step.actor))
-        return Member(member_id=step.actor, name=name, created_at_ms=member.created_at_ms)
+        return Member(member_id=step.actor, name=name, created_at_ms=found[0].created_at_ms)
 
     return await ctx.write(update)
 

@@ -127,8 +127,7 @@ async def end_server(ctx: Context, audience: str, server_id: str, reason: str) -
     """
     if not await servers.update_ended(ctx.tx, server_id, ctx.now_ms):
         return
-    ended = ctx.use(EndedSessions)
-    ctx.tx.on_commit(lambda: ended.add(server_id, reason))
+    await ctx.use(EndedSessions).end(ctx.tx, server_id, reason)
     ctx.emit(STREAM, ServerEnded(audience=audience, server_id=server_id))
 
 

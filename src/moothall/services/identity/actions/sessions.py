@@ -181,7 +181,8 @@ async def open_session_for(step: Context, member: Member, device: str = "") -> S
 
     Args:
         step: A WRITE, or a step of a FLOW (``ctx.write``).
-        member: Whose session it is; the row of the account must exist.
+        member: Whose session it is. The step has locked the row of the account, or made it, so
+            that no other step opens a session of theirs, or removes them, meanwhile.
         device: A label that :func:`check_device` has passed.
 
     Raises:
@@ -200,16 +201,15 @@ async def open_session_for(step: Context, member: Member, device: str = "") -> S
         device=device,
         source=step.source,
     )
-    open_in_hall = await sessions.insert_session(step.tx, session)
+    await sessions.insert_session(step.tx, session)
     open_ids = await sessions.list_open(step.tx, member.member_id, step.now_ms)
-    excess = choose_ended(open_ids, session.session_id, settings.per_member_max)
-    for session_id in excess:
+    for session_id in choose_ended(open_ids, session.session_id, settings.per_member_max):
         await end_session(step, member.member_id, session_id, "too many sessions")
-    if open_in_hall - len(excess) > settings.per_hall_max:
-        raise HallFullError(remedy="try again later, or ask an administrator")
-    activity = step.use(SessionActivity)
-    step.tx.on_commit(lambda: activity.touch(session.session_id))
+    await step.use(SessionActivity).begin(step.tx, session.session_id)
     step.concern(actor=member.member_id)
+    # Last, because until the commit nobody else in the hall opens or ends a session.
+    if await sessions.count_opened(step.tx) > settings.per_hall_max:
+        raise HallFullError(remedy="try again later, or ask an administrator")
     return session
 
 
@@ -221,8 +221,7 @@ async def end_session(ctx: Context, member_id: str, session_id: str, reason: str
     """
     if not await sessions.update_ended(ctx.tx, session_id, ctx.now_ms):
         return False  # two calls ended it in the same moment
-    ended = ctx.use(EndedSessions)
-    ctx.tx.on_commit(lambda: ended.add(session_id, reason))
+    await ctx.use(EndedSessions).end(ctx.tx, session_id, reason)
     tell_servers(ctx, SessionEnded(member_id=member_id, session_id=session_id, reason=reason))
     return True
 

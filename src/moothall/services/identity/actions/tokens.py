@@ -177,6 +177,7 @@ async def add_audience(ctx: Context, request: AddAudience) -> Audience:
     if request.audience in {issuer.issuer, issuer.audience}:
         reason = "this is the hall itself, whose tokens come from signing in"
         raise InvalidArgumentError("audience", reason, "name another server")
+    await audiences.lock_audiences(ctx.tx)
     if await audiences.has_audience(ctx.tx, request.audience):
         raise AudienceExistsError(audience=request.audience)
     audiences_max = ctx.use(TokenSettings).audiences_max
@@ -222,6 +223,7 @@ async def set_server_key(ctx: Context, request: SetServerKey) -> Audience:
         ServerEnded: if it had another key.
         ServerRegistered: once, unless it has this key.
     """
+    await audiences.lock_audiences(ctx.tx)
     audience = await audiences.find_audience(ctx.tx, request.audience)
     if audience is None:
         raise AudienceNotFoundError(audience=request.audience, remedy="see identity.list_audiences")
@@ -264,6 +266,7 @@ async def remove_audience(ctx: Context, request: RemoveAudience) -> RemovedAudie
         AudienceRemoved: once.
         ServerEnded: if it has a key.
     """
+    await audiences.lock_audiences(ctx.tx)
     server = await servers.find_server(ctx.tx, request.audience)
     if server is not None:
         await end_server(ctx, request.audience, server.server_id, "server removed")

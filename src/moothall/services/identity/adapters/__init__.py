@@ -54,17 +54,25 @@ def _provide_follower(resources: Resources) -> Mapping[type, object]:
 
 def _provide_issuer(resources: Resources) -> Mapping[type, object]:
     check_senders(resources.use(RegistrationSettings), resources.senders)
-    provided: dict[type, object] = {
+    return {
         SealedKeyRing: (
             ring := SealedKeyRing(
-                resources.derive_key("signing keys"), resources.entropy, resources.clock
+                resources.derive_key("signing keys"),
+                resources.entropy,
+                resources.clock,
+                is_shared=resources.is_shared,
             )
         ),
         KeyRing: ring,
         EndedSessions: (ended := EndedSessions(resources.clock)),
         SessionEnds: ended,
         SessionActivity: (
-            activity := SessionActivity(resources.clock, resources.use(SessionSettings))
+            activity := SessionActivity(
+                resources.clock,
+                resources.use(SessionSettings),
+                ended,
+                is_shared=resources.is_shared,
+            )
         ),
         Activity: activity,
         RefreshSeal: RefreshSeal(resources.derive_key("refresh tokens")),
@@ -80,5 +88,3 @@ def _provide_issuer(resources: Resources) -> Mapping[type, object]:
         NameSkeletons: NameSkeletons(),
         TokenIssuer: TokenIssuer(resources.issuer, resources.audience),
     }
-    ended.listen(activity.forget)
-    return provided

@@ -7,6 +7,8 @@ a restart needs no issuer and forgives nothing.
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 import structlog
@@ -16,7 +18,7 @@ from moothall.action.token import LIFE_SECONDS, SKEW_SECONDS
 from moothall.core.errors import ConfigurationError, UnauthenticatedError
 from moothall.core.units import DAY_MS, SECOND_MS
 from moothall.ports.clock import Clock
-from moothall.ports.database import Transaction
+from moothall.ports.database import Database, Transaction
 from moothall.services.identity.adapters import sessions
 from moothall.services.identity.rules.names import find_key
 from moothall.services.identity.store import ended, following, members
@@ -32,6 +34,9 @@ RETIRED_MAX = 1_000
 
 ASKED_EVERY_SECONDS = 5.0
 """How often a key that is unknown may be a reason to fetch the keys anew."""
+
+ASKED_AT_ONCE = 1_000
+"""Members of whom one read asks whether they were removed."""
 
 KNOWN_MAX = 100_000
 """Members whose names are kept in memory; another one is looked up once."""
@@ -90,10 +95,13 @@ def show_keys(keys: dict[str, OKPKey]) -> str:
 
 
 class FollowedKeys:
-    """The issuer's keys. Implements the KeyRing port; it verifies and never signs.
+    """The issuer's keys. Implements KeyRing and Learner; it verifies and never signs.
 
-    ``generation`` is a plain attribute, because every call looks at it.
+    Each node fetches them for itself; the one that follows the issuer's feed tells the others
+    which keys are retired. ``generation`` is a plain attribute, because every call looks at it.
     """
+
+    topic = "identity.issuer_key"
 
     def __init__(self, clock: Clock) -> None:
         """Begin with none."""
@@ -117,6 +125,17 @@ class FollowedKeys:
         self._keys = read_keys(row.jwks.encode())
         self.generation += 1
         self.want()
+
+    async def relearn(self, database: Database, keys: Sequence[str]) -> None:  # noqa: ARG002
+        """Let retired keys verify nothing, and have all fetched anew."""
+        for kid in keys:
+            if kid not in self._retired:
+                self.retire(kid)
+        self.want()
+
+    async def tell_retired(self, tx: Transaction, kid: str) -> None:
+        """Let a key verify nothing on the other nodes either, once that is durable."""
+        await tx.tell_nodes(self.topic, kid)
 
     def want(self) -> None:
         """Have the keys fetched now."""
@@ -177,13 +196,12 @@ class FollowedKeys:
 
 
 class FollowedSessions(sessions.EndedSessions):
-    """Sessions that the issuer ended. Implements SessionEnds."""
+    """Sessions that the issuer ended. Implements SessionEnds and Learner."""
 
-    async def load(self, tx: Transaction) -> None:
-        """Read those whose tokens may still live, so that a restart forgives nothing."""
+    async def _list_ended(self, tx: Transaction) -> set[str]:
+        """Return those whose tokens may still live, and some more."""
         since_ms = self._clock.now_ms() - sessions.ENDED_KEPT_MS
-        found = await ended.list_ended(tx, ended.FOLLOWED, since_ms, sessions.ENDED_LEAST)
-        self._remember(found)
+        return await ended.list_ended(tx, ended.FOLLOWED, since_ms, sessions.ENDED_LEAST)
 
 
 # --- the issuer -----------------------------------------------------------------------------------
@@ -233,11 +251,38 @@ class FeedWatch(IssuerWatch):
 
 
 class FollowedMembers:
-    """Who has been here, by the names that the issuer tells. Implements the Arrivals port."""
+    """Who has been here, by the names that the issuer tells. Implements Arrivals and Learner."""
+
+    topic = "identity.followed_member"
 
     def __init__(self) -> None:
         """Begin with nobody in memory."""
         self._known: dict[str, tuple[str, int]] = {}
+        self._listeners: list[Callable[[str], None]] = []
+
+    def listen(self, on_removed: Callable[[str], None]) -> None:
+        """Call ``on_removed`` whenever a member was removed."""
+        self._listeners.append(on_removed)
+
+    async def relearn(self, database: Database, keys: Sequence[str]) -> None:
+        """Forget members who were renamed or removed; the next call of theirs reads the row."""
+        if not keys:
+            keys = list(self._known)
+        for at in range(0, len(keys), ASKED_AT_ONCE):
+            some = keys[at : at + ASKED_AT_ONCE]
+            gone = await database.read(partial(following.list_removed, member_ids=some))
+            for member_id in gone:
+                self._remove(member_id)
+            for member_id in some:
+                self._known.pop(member_id, None)
+
+    async def remove(self, tx: Transaction, member_id: str) -> None:
+        """End the connections of a member who was removed, once that is durable.
+
+        The next call of theirs is refused by the row.
+        """
+        tx.on_commit(lambda: self._remove(member_id))
+        await tx.tell_nodes(self.topic, member_id)
 
     def knows(self, member_id: str, name: str, expires_at_s: int) -> bool:
         """Tell whether the member is known by this name, or by one told later."""
@@ -295,19 +340,27 @@ class FollowedMembers:
             word = IMPORTED if other.named_until_s is None else FORMER
             aside, aside_key = await _find_aside(tx, other, word, now_ms)
             await following.update_stepped_aside(tx, other.member_id, aside, aside_key)
-            self._forget(tx, other.member_id)
+            await self._forget(tx, other.member_id)
         if await following.find_known(tx, member_id) is None:
             await following.insert_followed(tx, member_id, name, key, until_s, now_ms)
         else:
             await following.update_followed(tx, member_id, name, key, until_s)
+            await tx.tell_nodes(self.topic, member_id)
         self._remember(tx, member_id, name, until_s)
 
-    def forget(self, member_id: str) -> None:
-        """Forget a member who was removed: the next call of theirs is refused by the row."""
+    def _remove(self, member_id: str) -> None:
+        """Forget a member who was removed, and tell who listens."""
+        self._known.pop(member_id, None)
+        for on_removed in self._listeners:
+            on_removed(member_id)
+
+    def _drop(self, member_id: str) -> None:
         self._known.pop(member_id, None)
 
-    def _forget(self, tx: Transaction, member_id: str) -> None:
-        tx.on_commit(lambda: self.forget(member_id))
+    async def _forget(self, tx: Transaction, member_id: str) -> None:
+        """Forget a member who has another name here, once that is durable."""
+        tx.on_commit(partial(self._drop, member_id))
+        await tx.tell_nodes(self.topic, member_id)
 
     def _remember(self, tx: Transaction, member_id: str, name: str, until_s: int) -> None:
         """Know a member once the row is durable; who came first goes first."""

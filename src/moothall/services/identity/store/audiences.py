@@ -13,6 +13,14 @@ LEFT JOIN identity_server AS s ON s.audience = a.audience AND s.ended_at_ms IS N
 """
 
 
+async def lock_audiences(tx: Transaction) -> None:
+    """Keep others from adding, removing or changing any until the transaction ends.
+
+    One lock for all: how many there are is bounded, and each has at most one server.
+    """
+    await tx.lock("identity.audiences")
+
+
 async def insert_audience(tx: Transaction, audience: Audience) -> bool:
     """Add a resource server; False if its name is taken."""
     sql = f"""

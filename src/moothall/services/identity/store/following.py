@@ -1,7 +1,10 @@
 """Rows of a resource server: its issuer, members who came from there, sessions that ended there."""
 
+from collections.abc import Sequence
+
 import msgspec
 
+from moothall.action.blocks import fetch_among
 from moothall.ports.database import Row, Transaction
 from moothall.services.identity.rules.names import skeleton_of
 
@@ -93,6 +96,15 @@ async def find_known(tx: Transaction, member_id: str) -> KnownMember | None:
     sql = f"SELECT {_KNOWN} FROM identity_member WHERE member_id = $1"
     rows = await tx.lock_rows(sql, member_id)
     return _read_known(rows[0]) if rows else None
+
+
+async def list_removed(tx: Transaction, member_ids: Sequence[str]) -> list[str]:
+    """Return those of ``member_ids`` whose members were removed."""
+    sql = """
+    SELECT member_id FROM identity_member
+    WHERE removed_at_ms IS NOT NULL AND member_id IN ({values})
+    """
+    return [row[0] for row in await fetch_among(tx, sql, member_ids)]
 
 
 async def list_followed(tx: Transaction, after: str, limit: int) -> list[str]:

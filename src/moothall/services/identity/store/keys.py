@@ -16,7 +16,7 @@ async def insert_key(tx: Transaction, key: SigningKey, sealed: bytes) -> None:
 
 
 async def list_published(tx: Transaction) -> list[SigningKey]:
-    """Return the keys that are not retired, in their order, to decide on.
+    """Return the keys that are not retired, in their order.
 
     They are bounded by ``KeySettings.keys_max``.
     """
@@ -25,6 +25,15 @@ async def list_published(tx: Transaction) -> list[SigningKey]:
     ORDER BY begins_at_ms, created_at_ms, kid
     """
     return [SigningKey(*row) for row in await tx.fetch_all(sql)]
+
+
+async def list_published_to_change(tx: Transaction) -> list[SigningKey]:
+    """Return the same, to decide on: until the transaction ends nobody else makes or retires one.
+
+    One lock for all, because a new key depends on which others there are.
+    """
+    await tx.lock("identity.keys")
+    return await list_published(tx)
 
 
 async def list_sealed(tx: Transaction) -> list[tuple[SigningKey, bytes]]:

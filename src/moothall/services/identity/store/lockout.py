@@ -19,17 +19,14 @@ class Kept(StrEnum):
 
 _KEY = {Kept.MEMBER: "member_id", Kept.UNKNOWN: "name_digest"}
 
-_FIND = {
-    kept: f"""
-    SELECT series, guesses, guessed_at_ms, locked_until_ms FROM {kept} WHERE {_KEY[kept]} = $1
-    """
-    for kept in Kept
-}
-
-_INSERT = {
+# One statement that makes the row or locks it: between two, another call that signs in with the
+# right password could delete it, and a guess would be written to no row.
+_TAKE = {
     kept: f"""
     INSERT INTO {kept} ({_KEY[kept]}, series, guesses, guessed_at_ms, locked_until_ms)
-    VALUES ($1, '', 0, $2, 0) ON CONFLICT ({_KEY[kept]}) DO NOTHING
+    VALUES ($1, '', 0, $2, 0)
+    ON CONFLICT ({_KEY[kept]}) DO UPDATE SET guesses = {kept}.guesses
+    RETURNING series, guesses, guessed_at_ms, locked_until_ms
     """
     for kept in Kept
 }
@@ -54,6 +51,8 @@ _CHANGE_COUNT = (
     "UPDATE identity_unknown_name_count SET names = names + $1 WHERE id = 1 RETURNING names"
 )
 
+_COUNT = "SELECT names FROM identity_unknown_name_count WHERE id = 1"
+
 # A lock that has passed tells nothing any more.
 _DELETE_PASSED = """
 DELETE FROM identity_unknown_name WHERE name_digest IN (
@@ -72,18 +71,14 @@ DELETE FROM identity_unknown_name WHERE name_digest IN (
 _DELETED_AT_ONCE_MAX = 500
 
 
-async def insert_guesses(tx: Transaction, kept: Kept, key: str, now_ms: int) -> bool:
-    """Make sure that there is a row to lock; True if it is new.
+async def take_guesses(tx: Transaction, kept: Kept, key: str, now_ms: int) -> Guesses | None:
+    """Return the guesses of a member, or of a name's digest, to decide on; None if it has none yet.
 
-    Without it the first guesses at a name on several nodes would not see each other.
+    In any case there is a row now, which nobody else reads or changes until the transaction ends.
     """
-    return await tx.execute(_INSERT[kept], key, now_ms) == 1
-
-
-async def find_guesses(tx: Transaction, kept: Kept, key: str) -> Guesses | None:
-    """Return the guesses of a member, or of a name's digest, to decide on."""
-    rows = await tx.lock_rows(_FIND[kept], key)
-    return Guesses(*rows[0]) if rows else None
+    row = await tx.fetch_one(_TAKE[kept], key, now_ms)
+    assert row is not None, "it is made or found"
+    return Guesses(*row) if row[0] else None  # each series has a name
 
 
 async def update_guesses(tx: Transaction, kept: Kept, key: str, guesses: Guesses) -> None:
@@ -106,6 +101,13 @@ async def update_guess_taken_back(tx: Transaction, kept: Kept, key: str, series:
 async def delete_guesses(tx: Transaction, member_id: str) -> bool:
     """Forget the guesses of a member, and so the lock; False if there were none."""
     return await tx.execute("DELETE FROM identity_lockout WHERE member_id = $1", member_id) == 1
+
+
+async def get_names_count(tx: Transaction) -> int:
+    """Return of how many unknown names guesses are kept."""
+    row = await tx.fetch_one(_COUNT)
+    assert row is not None, "the migration made the row"
+    return int(row[0])
 
 
 async def delete_surplus_names(tx: Transaction, names_max: int, now_ms: int, but: str) -> int:

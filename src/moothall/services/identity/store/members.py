@@ -1,6 +1,5 @@
 """Rows of members."""
 
-import json
 from collections.abc import Sequence
 
 from moothall.action.blocks import fetch_among, insert_rows
@@ -116,18 +115,24 @@ async def update_name(
 
 
 async def is_guest(tx: Transaction, member_id: str) -> bool:
-    """Tell whether an account is a guest's."""
+    """Tell whether an account is a guest's, to decide on."""
     sql = "SELECT is_guest FROM identity_member WHERE member_id = $1"
-    row = await tx.fetch_one(sql, member_id)
-    return row is not None and row[0] == 1
+    rows = await tx.lock_rows(sql, member_id)
+    return bool(rows) and rows[0][0] == 1
 
 
-async def get_name_key(tx: Transaction, member_id: str) -> str:
-    """Return the key of a member's name; the account must exist."""
-    rows = await tx.lock_rows(
-        "SELECT name_key FROM identity_member WHERE member_id = $1", member_id
-    )
-    return str(rows[0][0])
+async def find_member_to_change(tx: Transaction, member_id: str) -> tuple[Member, str] | None:
+    """Return a member who was not removed, and the key of the name, to decide on.
+
+    Until the transaction ends nobody else renames or removes them, signs them in, or changes
+    how many contacts they have.
+    """
+    sql = f"""
+    SELECT {_MEMBER}, name_key FROM identity_member
+    WHERE member_id = $1 AND removed_at_ms IS NULL
+    """
+    rows = await tx.lock_rows(sql, member_id)
+    return (read_member(rows[0]), rows[0][3]) if rows else None
 
 
 async def insert_name_hold(
@@ -221,11 +226,8 @@ async def list_members(tx: Transaction, after: str, limit: int) -> list[tuple[st
 
 async def list_members_by_id(tx: Transaction, member_ids: list[str]) -> list[Member]:
     """Return those of ``member_ids`` that exist, in any order."""
-    sql = f"""
-    SELECT {_MEMBER} FROM identity_member
-    WHERE member_id IN (SELECT value FROM json_each($1))
-    """
-    return [read_member(row) for row in await tx.fetch_all(sql, json.dumps(member_ids))]
+    sql = f"SELECT {_MEMBER} FROM identity_member WHERE member_id IN ({{values}})"
+    return [read_member(row) for row in await fetch_among(tx, sql, list(dict.fromkeys(member_ids)))]
 
 
 def read_member(row: Row) -> Member:

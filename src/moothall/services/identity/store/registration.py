@@ -11,17 +11,21 @@ invitation_id, invited_by, created_at_ms, expires_at_ms, uses_max, uses_left, re
 async def get_budget_used(tx: Transaction, hour: int, kind: str, source: str) -> int:
     """Return how much of a budget was used in an hour; the empty source is the whole hall."""
     sql = "SELECT used FROM identity_budget WHERE hour = $1 AND kind = $2 AND source = $3"
-    rows = await tx.lock_rows(sql, hour, kind, source)
-    return int(rows[0][0]) if rows else 0
+    row = await tx.fetch_one(sql, hour, kind, source)
+    return 0 if row is None else int(row[0])
 
 
-async def update_budget_used(tx: Transaction, hour: int, kind: str, source: str) -> None:
-    """Use one of a budget."""
+async def update_budget_used(tx: Transaction, hour: int, kind: str, source: str, most: int) -> bool:
+    """Use one of a budget; False if ``most``, which is at least 1, are used up.
+
+    One statement, so that it is exact whatever other nodes do meanwhile.
+    """
     sql = """
     INSERT INTO identity_budget (hour, kind, source, used) VALUES ($1, $2, $3, 1)
     ON CONFLICT (hour, kind, source) DO UPDATE SET used = identity_budget.used + 1
+    WHERE identity_budget.used < $4
     """
-    await tx.execute(sql, hour, kind, source)
+    return await tx.execute(sql, hour, kind, source, most) == 1
 
 
 async def delete_budgets(tx: Transaction, before_hour: int) -> int:
@@ -54,10 +58,10 @@ async def insert_invitation(tx: Transaction, invitation: Invitation, digest: str
 
 
 async def find_invitation(tx: Transaction, invitation_id: str) -> Invitation | None:
-    """Return an invitation."""
+    """Return an invitation, to decide on."""
     sql = f"SELECT {_INVITATION} FROM identity_invitation WHERE invitation_id = $1"
-    row = await tx.fetch_one(sql, invitation_id)
-    return None if row is None else _read(row)
+    rows = await tx.lock_rows(sql, invitation_id)
+    return _read(rows[0]) if rows else None
 
 
 async def list_invitations(tx: Transaction, before: str, limit: int) -> list[Invitation]:

@@ -158,11 +158,7 @@ async def remove_comment(ctx: Context, request: RemoveComment) -> Comment:
         CommentRemoved: to the moderators, to the board's readers if the entry is verified, and
             to the submitter unless they did it.
     """
-    comment = await comments.get_comment(ctx.tx, request.comment_id)
-    try:
-        entry = await views.lock_visible(ctx, comment.entry_id)
-    except EntryNotFoundError:
-        raise CommentNotFoundError(comment_id=request.comment_id) from None
+    comment, entry = await comments.lock_comment(ctx, request.comment_id)
     check_may_remove_comment(ctx.may, ctx.actor, comment, entry)
     await comments.delete_comment(ctx.tx, comment.comment_id)
     removed = CommentRemoved(

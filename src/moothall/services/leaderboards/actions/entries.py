@@ -33,9 +33,9 @@ from moothall.services.leaderboards.events import (
     ScoreSubmitted,
     tell,
 )
-from moothall.services.leaderboards.model import Comment, Entry, EntryView
+from moothall.services.leaderboards.model import Board, Comment, Entry, EntryView
 from moothall.services.leaderboards.rules import check_score
-from moothall.services.leaderboards.store import boards, comments, entries, standings
+from moothall.services.leaderboards.store import boards, comments, entries, standings, views
 
 EntriesPageSize = Annotated[int, Meta(ge=1, le=200)]
 
@@ -134,11 +134,12 @@ async def verify_entry(ctx: Context, request: VerifyEntry) -> Entry:
         EntryVerified: to the board's readers, to the moderators, and to the submitter
             unless they did it.
     """
-    entry = await entries.get_entry(ctx.tx, request.entry_id)
+    board, entry = await views.lock_with_board(ctx, request.entry_id)
     if entry.verified_at_ms is not None:
         raise AlreadyVerifiedError(entry_id=entry.entry_id, verified_by=entry.verified_by)
+    boards.check_is_open(board)
     entry = msgspec.structs.replace(entry, verified_at_ms=ctx.now_ms, verified_by=ctx.actor)
-    await _change_verified(ctx, entry)
+    await _change_verified(ctx, board, entry)
     verified = EntryVerified(
         board_id=entry.board_id,
         entry_id=entry.entry_id,
@@ -168,9 +169,10 @@ async def unverify_entry(ctx: Context, request: UnverifyEntry) -> Entry:
         EntryUnverified: to the board's readers, to the moderators, and to the submitter
             unless they did it.
     """
-    entry = await entries.get_entry(ctx.tx, request.entry_id)
+    board, entry = await views.lock_with_board(ctx, request.entry_id)
     if entry.verified_at_ms is None:
         raise NotVerifiedError(entry_id=entry.entry_id)
+    boards.check_is_open(board)
     unverified = EntryUnverified(
         board_id=entry.board_id,
         entry_id=entry.entry_id,
@@ -179,7 +181,7 @@ async def unverify_entry(ctx: Context, request: UnverifyEntry) -> Entry:
     )
     tell(ctx, entry, unverified)  # while readers see it
     entry = msgspec.structs.replace(entry, verified_at_ms=None, verified_by=None)
-    await _change_verified(ctx, entry)
+    await _change_verified(ctx, board, entry)
     return entry
 
 
@@ -209,9 +211,8 @@ async def list_waiting(ctx: Context, request: ListWaiting) -> WaitingPage:
     return WaitingPage(entries=await name_entries(ctx, found), next=after)
 
 
-async def _change_verified(ctx: Context, entry: Entry) -> None:
+async def _change_verified(ctx: Context, board: Board, entry: Entry) -> None:
     """Write the verification of ``entry`` as it stands in it, and its place."""
-    board = await boards.lock_board(ctx.tx, entry.board_id)
     await entries.update_verified(ctx.tx, entry.entry_id, entry.verified_at_ms, entry.verified_by)
     await standings.update_ranking(ctx.tx, board, entry)
     await proofs_follow_verification(ctx, entry)

@@ -8,6 +8,7 @@ Whoever adds a table with rows of a board or of an entry: add a function here, t
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from moothall.action import Context, repeat
 from moothall.action.outbox import erase_events
@@ -71,26 +72,36 @@ In this order: what is later in the list is what the earlier ones rely on."""
 async def erase_board_rows(ctx: Context, board_id: str) -> None:
     """Erase all that is left of a removed board, step by step, and free its id; for a FLOW."""
     for erase in HANGS_ON_BOARD:
-        await _erase_all(ctx, erase, board_id)
+        await repeat(ctx, partial(_erase_some, erase, board_id))
     for stream in (board_stream(board_id), moderation_stream(board_id)):
-        await _erase_events(ctx, stream)
+        await _erase_events(ctx, board_id, stream)
 
     async def finish(step: Context) -> None:
         step.concern(path=f"board/{board_id}")
-        await boards.delete_board(step.tx, board_id)
+        if not await boards.is_being_erased(step.tx, board_id):
+            return
+        # A score that was on its way when the board was removed may have come since; then the
+        # next run erases it.
+        if not await entries.list_ids(step.tx, board_id, 1):
+            await boards.delete_board(step.tx, board_id)
 
     await ctx.write(finish)
 
 
-async def _erase_all(ctx: Context, erase: Erase, of: str) -> None:
-    await repeat(ctx, lambda step: erase(step, of))
+async def _erase_some(erase: Erase, board_id: str, step: Context) -> int:
+    """Erase some rows of a board, unless another node has ended that and freed its id."""
+    if not await boards.is_being_erased(step.tx, board_id):
+        return 0
+    return await erase(step, board_id)
 
 
-async def _erase_events(ctx: Context, stream: str) -> None:
+async def _erase_events(ctx: Context, board_id: str, stream: str) -> None:
     """Erase what a stream tells: the id, and with it the stream, may get other readers."""
     erased = 0
 
     async def erase_some(step: Context) -> int:
+        if not await boards.is_being_erased(step.tx, board_id):
+            return 0
         return await erase_events(step.tx, stream, erased, ROWS_AT_ONCE)
 
     while await ctx.write(erase_some, outcome=None):
@@ -99,7 +110,7 @@ async def _erase_events(ctx: Context, stream: str) -> None:
 
 async def erase_unused_ranking(ctx: Context, ranking_id: str) -> None:
     """Erase the rows of a ranking that nobody reads any more, step by step; for a FLOW."""
-    await _erase_all(ctx, _erase_ranking, ranking_id)
+    await repeat(ctx, lambda step: _erase_ranking(step, ranking_id))
 
 
 async def _erase_ranking(ctx: Context, ranking_id: str) -> int:

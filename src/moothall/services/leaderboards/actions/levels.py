@@ -145,7 +145,8 @@ async def set_level(ctx: Context, request: SetLevel) -> OwnLevel:
     Emits:
         LevelChanged: to the moderators, and to the member unless they did it.
     """
-    board = await boards.get_board(ctx.tx, request.board_id)
+    # Locked, so that meanwhile nobody sets the same member's level or removes the board.
+    board = await boards.lock_board(ctx.tx, request.board_id, even_busy=True)
     member = await ctx.call(find_member, FindMember(member=request.member))
     if member.is_removed:
         raise MemberNotFoundError(member=request.member, remedy="this member was removed")

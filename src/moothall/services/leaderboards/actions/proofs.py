@@ -183,7 +183,12 @@ async def get_proof(ctx: Context, request: GetProof) -> Proof:
     Raises:
         ProofNotFoundError: not_found. There is none of this id.
     """
-    return (await _find_visible(ctx, request.proof_id))[0]
+    proof = await proofs.get_proof(ctx.tx, request.proof_id)
+    try:
+        await views.get_visible(ctx, proof.entry_id)
+    except EntryNotFoundError:
+        raise ProofNotFoundError(proof_id=request.proof_id) from None
+    return proof
 
 
 @action(
@@ -203,7 +208,7 @@ async def remove_proof(ctx: Context, request: RemoveProof) -> Proof:
         ProofRemoved: to the moderators, to the board's readers if the entry is verified, and
             to the submitter unless they did it.
     """
-    proof, entry = await _find_visible(ctx, request.proof_id)
+    proof, entry = await proofs.lock_proof(ctx, request.proof_id)
     check_may_change(ctx.may, ctx.actor, entry)
     await _release(ctx, [proof.proof_id])
     removed = ProofRemoved(
@@ -233,7 +238,7 @@ async def release_proofs(
     At most ``limit`` and 100 at a time, which is all of one entry.
     """
     some = min(limit, RELEASED_AT_ONCE)
-    return await _release(ctx, await proofs.list_ids(ctx.tx, entry_ids, some))
+    return await _release(ctx, await proofs.lock_proofs(ctx.tx, entry_ids, some))
 
 
 async def release_orphans(ctx: Context) -> int:
@@ -241,7 +246,7 @@ async def release_orphans(ctx: Context) -> int:
 
     Whoever erases a member cannot do it: it acts for the identity room, which holds no files.
     """
-    orphans = await proofs.list_orphans(ctx.tx, RELEASED_AT_ONCE)
+    orphans = await proofs.lock_orphans(ctx.tx, RELEASED_AT_ONCE)
     return await _release(ctx, orphans, at_once=True)
 
 
@@ -251,19 +256,6 @@ async def _release(ctx: Context, proof_ids: Sequence[str], *, at_once: bool = Fa
         await ctx.call(release_file, ReleaseFile(ref=proof_id, at_once=at_once))
         await proofs.delete_proof(ctx.tx, proof_id)
     return len(proof_ids)
-
-
-async def _find_visible(ctx: Context, proof_id: str) -> tuple[Proof, Entry]:
-    """Return a proof and its entry, if the caller may see them.
-
-    Raises:
-        ProofNotFoundError: There is none of this id, or it is hidden.
-    """
-    proof = await proofs.get_proof(ctx.tx, proof_id)
-    try:
-        return proof, await views.get_visible(ctx, proof.entry_id)
-    except EntryNotFoundError:
-        raise ProofNotFoundError(proof_id=proof_id) from None
 
 
 def _reading(entry: Entry) -> str:

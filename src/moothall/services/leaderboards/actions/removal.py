@@ -41,14 +41,13 @@ async def remove_entry(ctx: Context, request: RemoveEntry) -> Entry:
         EntryRemoved: to the moderators, to the board's readers if it was verified, and to the
             submitter unless they did it.
     """
-    entry = await views.lock_visible(ctx, request.entry_id)
+    board, entry = await views.lock_visible_with_board(ctx, request.entry_id)
     check_may_change(ctx.may, ctx.actor, entry)
+    if entry.verified_at_ms is not None:
+        boards.check_is_open(board)
     await release_proofs(ctx, [entry.entry_id])
-    if entry.verified_at_ms is None:
-        await entries.delete_entry(ctx.tx, entry.entry_id)
-    else:
-        board = await boards.lock_board(ctx.tx, entry.board_id)
-        await entries.delete_entry(ctx.tx, entry.entry_id)
+    await entries.delete_entry(ctx.tx, entry.entry_id)
+    if entry.verified_at_ms is not None:
         gone = msgspec.structs.replace(entry, verified_at_ms=None, verified_by=None)
         await standings.update_ranking(ctx.tx, board, gone)
     removed = EntryRemoved(

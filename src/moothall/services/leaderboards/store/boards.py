@@ -102,14 +102,26 @@ async def lock_board(tx: Transaction, board_id: str, *, even_busy: bool = False)
         BoardNotFoundError: There is none of this id.
         BoardBusyError: Its ranking is being built anew.
     """
-    rows = await tx.lock_rows(_GET, board_id)
+    # If a season began while this waited, the row of the season that it looked for first is not
+    # the current one any more. The board is locked by now, so a second look is the last.
+    rows = await tx.lock_rows(_GET, board_id) or await tx.lock_rows(_GET, board_id)
     if not rows:
         raise _not_found(board_id)
     board = _board(rows[0])
-    if board.is_rebuilding and not even_busy:
-        reason = "the board's ranking is being built anew"
-        raise BoardBusyError(reason, board_id=board_id, retry_after_ms=BUSY_RETRY_MS)
+    if not even_busy:
+        check_is_open(board)
     return board
+
+
+def check_is_open(board: Board) -> None:
+    """Refuse to change the ranking of a board while it is built anew.
+
+    Raises:
+        BoardBusyError: It is.
+    """
+    if board.is_rebuilding:
+        reason = "the board's ranking is being built anew"
+        raise BoardBusyError(reason, board_id=board.board_id, retry_after_ms=BUSY_RETRY_MS)
 
 
 async def list_boards(tx: Transaction, after: str, limit: int) -> list[Board]:
@@ -137,9 +149,12 @@ async def list_in_state(tx: Transaction, state: str, limit: int) -> list[str]:
 
 
 async def is_being_erased(tx: Transaction, board_id: str) -> bool:
-    """Tell whether a board of this id was removed and its rows are still being erased."""
+    """Tell whether a board of this id was removed and its rows are still being erased.
+
+    It stays so until the transaction ends, and nobody else erases its rows meanwhile.
+    """
     sql = "SELECT 1 FROM leaderboards_board WHERE board_id = $1 AND state = 'removed'"
-    return await tx.fetch_one(sql, board_id) is not None
+    return bool(await tx.lock_rows(sql, board_id))
 
 
 async def delete_board(tx: Transaction, board_id: str) -> None:

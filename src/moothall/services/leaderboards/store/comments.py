@@ -1,13 +1,14 @@
 """Rows of comments."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from moothall.action import Context
 from moothall.ports.database import Row, Transaction
-from moothall.services.leaderboards.errors import CommentNotFoundError
-from moothall.services.leaderboards.model import Comment
-from moothall.services.leaderboards.store.views import find_path_of
+from moothall.services.leaderboards.errors import CommentNotFoundError, EntryNotFoundError
+from moothall.services.leaderboards.model import Comment, Entry
+from moothall.services.leaderboards.store.views import find_path_of, lock_visible
 
 
 class OfComment(Protocol):
@@ -39,16 +40,19 @@ async def insert_comment(tx: Transaction, comment: Comment) -> None:
     )
 
 
-async def get_comment(tx: Transaction, comment_id: str) -> Comment:
-    """Return a comment to decide on.
+async def lock_comment(ctx: Context, comment_id: str) -> tuple[Comment, Entry]:
+    """Return a comment to decide on and its entry, which is locked before it.
 
     Raises:
-        CommentNotFoundError: There is none of this id.
+        CommentNotFoundError: There is none of this id, or its entry is hidden.
     """
-    rows = await tx.lock_rows(_FIND, comment_id)
-    if not rows:
-        raise CommentNotFoundError(comment_id=comment_id)
-    return _comment(rows[0])
+    found = await ctx.tx.fetch_one(_FIND, comment_id)
+    if found is not None:
+        with suppress(EntryNotFoundError):
+            entry = await lock_visible(ctx, found[1])
+            if rows := await ctx.tx.lock_rows(_FIND, comment_id):
+                return _comment(rows[0]), entry
+    raise CommentNotFoundError(comment_id=comment_id)
 
 
 async def list_comments(

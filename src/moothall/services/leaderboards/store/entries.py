@@ -26,10 +26,13 @@ VALUES
 """Before the values of one or many, each as :func:`row_of` gives them."""
 
 _INSERT = f"{INSERT_ENTRIES} ($1, $2, $3, $4, $5, $6, $7, $8)"
-_ENTRY = """
+_COLUMNS = """
 SELECT e.entry_id, e.board_id, e.member_id, e.score, e.submitted_at_ms, e.verified_at_ms,
   e.verified_by, e.season
 FROM leaderboards_entry AS e
+"""
+_LOCK = f"{_COLUMNS} WHERE e.entry_id = $1"
+_ENTRY = f"""{_COLUMNS}
 JOIN leaderboards_board AS b ON b.board_id = e.board_id AND b.state <> 'removed'
 """
 _LIST_WAITING = f"""{_ENTRY}
@@ -74,13 +77,15 @@ async def find_entry(tx: Transaction, entry_id: str) -> Entry | None:
     return None if row is None else _entry(row)
 
 
-async def get_entry(tx: Transaction, entry_id: str) -> Entry:
-    """Return an entry to decide on.
+async def lock_entry(tx: Transaction, entry_id: str) -> Entry:
+    """Return an entry to decide on; the call has looked already whether its board is there.
+
+    Only the entry is locked: whoever needs its board too locks that before (``views``).
 
     Raises:
         EntryNotFoundError: There is none of this id.
     """
-    rows = await tx.lock_rows(f"{_ENTRY} WHERE e.entry_id = $1", entry_id)
+    rows = await tx.lock_rows(_LOCK, entry_id)
     if not rows:
         raise EntryNotFoundError(entry_id=entry_id)
     return _entry(rows[0])

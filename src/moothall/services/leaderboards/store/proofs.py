@@ -1,18 +1,22 @@
 """Rows of proofs; the bytes lie in the files room, under the proof's id as its name there."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from moothall.action import Context
 from moothall.ports.database import Row, Transaction
-from moothall.services.leaderboards.errors import ProofNotFoundError
-from moothall.services.leaderboards.model import Proof
+from moothall.services.leaderboards.errors import EntryNotFoundError, ProofNotFoundError
+from moothall.services.leaderboards.model import Entry, Proof
 from moothall.services.leaderboards.store import views
 
 _PROOF = """
 SELECT proof_id, entry_id, member_id, sha256, size_bytes, name, media_type, added_at_ms
 FROM leaderboards_proof
 """
+
+
+_GET = f"{_PROOF} WHERE proof_id = $1 AND entry_id IS NOT NULL"
 
 
 class OfProof(Protocol):
@@ -49,7 +53,7 @@ async def insert_proof(tx: Transaction, proof: Proof) -> None:
 
 async def find_proof(tx: Transaction, proof_id: str) -> Proof | None:
     """Return a proof of an entry that is there, or None."""
-    row = await tx.fetch_one(f"{_PROOF} WHERE proof_id = $1 AND entry_id IS NOT NULL", proof_id)
+    row = await tx.fetch_one(_GET, proof_id)
     return None if row is None else _proof(row)
 
 
@@ -65,6 +69,21 @@ async def get_proof(tx: Transaction, proof_id: str) -> Proof:
     return proof
 
 
+async def lock_proof(ctx: Context, proof_id: str) -> tuple[Proof, Entry]:
+    """Return a proof to decide on and its entry, which is locked before it.
+
+    Raises:
+        ProofNotFoundError: There is none of this id, or its entry is hidden.
+    """
+    found = await find_proof(ctx.tx, proof_id)
+    if found is not None:
+        with suppress(EntryNotFoundError):
+            entry = await views.lock_visible(ctx, found.entry_id)
+            if rows := await ctx.tx.lock_rows(_GET, proof_id):
+                return _proof(rows[0]), entry
+    raise ProofNotFoundError(proof_id=proof_id)
+
+
 async def count_proofs(tx: Transaction, entry_id: str) -> int:
     """Return how many proofs an entry has."""
     sql = "SELECT COUNT(*) FROM leaderboards_proof WHERE entry_id = $1"
@@ -78,18 +97,22 @@ async def list_proofs(tx: Transaction, entry_id: str, after: str, limit: int) ->
     return [_proof(row) for row in await tx.fetch_all(sql, entry_id, after, limit)]
 
 
-async def list_ids(tx: Transaction, entry_ids: Sequence[str], limit: int) -> list[str]:
-    """Return ids of proofs of some entries."""
+async def lock_proofs(tx: Transaction, entry_ids: Sequence[str], limit: int) -> list[str]:
+    """Return ids of proofs of some entries, which nobody else lets go meanwhile."""
     marks = ", ".join(f"${number}" for number in range(2, len(entry_ids) + 2))
-    sql = f"SELECT proof_id FROM leaderboards_proof WHERE entry_id IN ({marks}) LIMIT $1"
-    rows = await tx.fetch_all(sql, limit, *entry_ids) if entry_ids else []
+    sql = f"""
+    SELECT proof_id FROM leaderboards_proof WHERE entry_id IN ({marks}) ORDER BY proof_id LIMIT $1
+    """
+    rows = await tx.lock_rows(sql, limit, *entry_ids) if entry_ids else []
     return [row[0] for row in rows]
 
 
-async def list_orphans(tx: Transaction, limit: int) -> list[str]:
-    """Return ids of proofs whose entries are gone."""
-    sql = "SELECT proof_id FROM leaderboards_proof WHERE entry_id IS NULL LIMIT $1"
-    return [row[0] for row in await tx.fetch_all(sql, limit)]
+async def lock_orphans(tx: Transaction, limit: int) -> list[str]:
+    """Return ids of proofs whose entries are gone, which nobody else lets go meanwhile."""
+    sql = """
+    SELECT proof_id FROM leaderboards_proof WHERE entry_id IS NULL ORDER BY proof_id LIMIT $1
+    """
+    return [row[0] for row in await tx.lock_rows(sql, limit)]
 
 
 async def delete_proof(tx: Transaction, proof_id: str) -> None:

@@ -148,6 +148,9 @@ async def retire_rankings(tx: Transaction, board_id: str, limit: int) -> int:
 
 async def delete_ranking_chunk(tx: Transaction, ranking_id: str, limit: int) -> int:
     """Remove some rows of an unused ranking and return how many; call again until it is 0."""
+    sql = "SELECT 1 FROM leaderboards_unused_ranking WHERE ranking_id = $1"
+    if not await tx.lock_rows(sql, ranking_id):
+        return 0  # erased by another node, and its id may be used again
     if gone := await RANKS.delete_chunk(tx, ranking_id):
         return gone
     sql = """

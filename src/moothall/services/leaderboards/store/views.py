@@ -2,10 +2,10 @@
 
 from moothall.action import Context
 from moothall.ports.database import Transaction
-from moothall.services.leaderboards.errors import EntryNotFoundError
-from moothall.services.leaderboards.model import Entry
+from moothall.services.leaderboards.errors import BoardNotFoundError, EntryNotFoundError
+from moothall.services.leaderboards.model import Board, Entry
 from moothall.services.leaderboards.rules import may_see
-from moothall.services.leaderboards.store import entries
+from moothall.services.leaderboards.store import boards, entries
 from moothall.services.leaderboards.store.entries import OfEntry
 
 WAITING_COUNTED_MAX = 1_000
@@ -41,7 +41,32 @@ async def lock_visible(ctx: Context, entry_id: str) -> Entry:
     Raises:
         EntryNotFoundError: There is none of this id, or it is hidden.
     """
-    return _check_visible(ctx, entry_id, await entries.get_entry(ctx.tx, entry_id))
+    return _check_visible(ctx, entry_id, await entries.lock_entry(ctx.tx, entry_id))
+
+
+async def lock_with_board(ctx: Context, entry_id: str) -> tuple[Board, Entry]:
+    """Return an entry whose place may change and its board, which is locked before it.
+
+    Its ranking may be being built anew. For calls that are permitted at the path of the board.
+
+    Raises:
+        EntryNotFoundError: There is none of this id.
+    """
+    try:
+        board = await boards.lock_board(ctx.tx, ctx.path.removeprefix("board/"), even_busy=True)
+    except BoardNotFoundError:  # removed meanwhile
+        raise EntryNotFoundError(entry_id=entry_id) from None
+    return board, await entries.lock_entry(ctx.tx, entry_id)
+
+
+async def lock_visible_with_board(ctx: Context, entry_id: str) -> tuple[Board, Entry]:
+    """Return an entry that the caller may see and its board, as :func:`lock_with_board` does.
+
+    Raises:
+        EntryNotFoundError: There is none of this id, or it is hidden.
+    """
+    board, entry = await lock_with_board(ctx, entry_id)
+    return board, _check_visible(ctx, entry_id, entry)
 
 
 async def count_waiting(tx: Transaction, board_id: str, member_id: str | None) -> int:
