@@ -79,16 +79,6 @@ async def _inspect(hall: OpenHall, check: Check, tx: Transaction) -> list[Findin
     return await check.handler(given)
 
 
-async def count_deadlocks(nodes: Nodes) -> int:
-    """Return how many circles of waiting calls the server has broken."""
-    connection = await asyncpg.connect(nodes.halls[0].settings.database)
-    try:
-        sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-        return int(await connection.fetchval(sql))
-    finally:
-        await connection.close()
-
-
 async def rank_naively(hall: OpenHall, board: Any) -> list[Row]:
     """Return the ranking of a board's current season, sorted from its entries."""
     naive = NaiveBoard(board.direction, board.counting)

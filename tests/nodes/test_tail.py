@@ -27,7 +27,7 @@ ROOMS = Path(__file__).parent / "rooms"
 WIRES = ("a", "b", "c", "d")
 PAIRS = ("a/b", "b/c", "c/d", "d/a")
 WRITERS = 12
-WORDS = 25
+WORDS = 12
 """That each writer sends."""
 READERS = 6
 
@@ -93,10 +93,11 @@ async def held_up(hall: OpenHall, who: Visitor, wires: str) -> "AsyncIterator[as
         sending = asyncio.create_task(send(hall, who, wires, "late"))
         async with asyncio.timeout(WAIT_SECONDS_MAX):
             pid = await other.fetchval("SELECT pg_backend_pid()")
-            while not await other.fetchval(  # noqa: ASYNC110 - the server tells nobody
+            while not await other.fetchval(
                 "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))", pid
             ):
                 await asyncio.sleep(0.01)
+                await other.execute("SELECT pg_stat_clear_snapshot()")  # kept for a transaction
 
         async def let_go() -> None:
             await release.wait()
@@ -167,8 +168,17 @@ async def test_who_breaks_off_misses_nothing_of_what_many_nodes_write(
         await follower.begin()
 
     async def write(number: int) -> None:
-        for wires in plan[number]:
-            await send(nodes.halls[number % 3], ada, wires)
+        for word, wires in enumerate(plan[number]):
+            # A busy machine may let a call wait for too long; it is repeated, as clients do.
+            key, request = f"{number}-{word}", {"wires": wires}
+            while True:
+                try:
+                    await nodes.halls[number % 3].call("wires.send_word", request, as_=ada, key=key)
+                except ProblemError as error:
+                    if error.code not in {"unavailable", "deadline_exceeded"}:
+                        raise
+                else:
+                    break
 
     async with asyncio.timeout(100):
         await asyncio.gather(
@@ -200,7 +210,8 @@ async def test_nobody_waits_for_a_word_that_is_held_up_and_nobody_misses_it(
         soon = await live.next_event()
         assert soon.data == {"word": "soon"}
         broken_off = await follow(third, ada, "pair/a/c", after=begun)
-        assert (await broken_off.next_event()).data == {"word": "soon"}
+        paged = await broken_off.next_event()  # from the rows, not from the tail
+        assert paged.data == {"word": "soon"}
         for reader in (late, broken_off):
             reader.leave()
         resumed = await follow(first, ada, "pair/a/c", after=soon.cursor)
@@ -212,9 +223,8 @@ async def test_nobody_waits_for_a_word_that_is_held_up_and_nobody_misses_it(
             assert event.data["word"] == "late"
     number = await newest(first, "a")
     assert number < await newest(first, "c")
-    assert number_of(soon.cursor) < number
-    assert number_of(begun) < number
-    for cursor in (begun, soon.cursor):
+    for cursor in (begun, soon.cursor, paged.cursor):
+        assert number_of(cursor) < number
         again = await follow(second, ada, "pair/a/c", after=cursor)
         seen = {(await again.next_event()).data["word"] for _ in range(2)}
         assert seen == {"soon", "late"}
@@ -271,6 +281,13 @@ async def test_locks_of_others_hold_nothing_back(nodes: Nodes, ada: Visitor) -> 
         await check_that_nothing_lags(hall, ada, reader)
 
 
+async def go_beyond(hall: OpenHall, who: Visitor, other: OpenHall) -> None:
+    """Let a hall come to higher numbers than another one, whose locks then would hold it back."""
+    last = "SELECT last_value FROM action_number"
+    while (await hall.rows(last))[0][0] <= (await other.rows(last))[0][0] + 10:
+        await send(hall, who, "d")
+
+
 @asynccontextmanager
 async def halls_of_one_database(folder: Path) -> AsyncIterator[list[OpenHall]]:
     """Open two halls in two schemas of one database."""
@@ -304,6 +321,7 @@ async def test_two_halls_in_one_database_do_not_hold_each_other_up(tmp_path: Pat
         ada, bob = await one.member("ada"), await two.member("bob")
         reader = await follow(two, bob, "wire/a")
         await send(one, ada, "ab")
+        await go_beyond(two, bob, one)
         async with held_up(one, ada, "ab"):
             await check_that_nothing_lags(two, bob, reader)
         await check_that_nothing_lags(one, ada, await follow(one, ada, "wire/a"))
@@ -317,6 +335,7 @@ async def test_two_halls_of_one_server_do_not_hold_each_other_up(
         bob = await other.member("bob")
         reader = await follow(other, bob, "wire/a")
         await send(nodes.halls[0], ada, "ab")
+        await go_beyond(other, bob, nodes.halls[0])
         async with held_up(nodes.halls[0], ada, "ab"):
             await check_that_nothing_lags(other, bob, reader)
 

@@ -2,9 +2,9 @@
 
     python -m tests.plays.cluster --fault all --seconds 60 --seed 1
 
-Each node reaches database and bus by cables of its own, which can be cut. A load remembers what it was
-promised, and sends again under the same key what was not answered; readers follow through a balancer
-and come back by themselves.
+Each node reaches database and bus by cables of its own, which can be cut. A load remembers what it
+was promised, and sends again under the same key what was not answered; readers follow through a
+balancer and come back by themselves.
 """
 
 import argparse
@@ -30,7 +30,6 @@ from tests.plays.kill_load import (
     COUNTING,
     MEMBERS,
     PASSWORD,
-    PROGRAM,
     KilledHall,
     Write,
     check_board,
@@ -56,7 +55,16 @@ class Node(KilledHall):
 
     def __init__(self, folder: Path, database: str, bus: str) -> None:
         super().__init__(folder)
-        self._own = ("--database", database, "--bus", bus, "--metrics-port", "-1")
+        self._own = (
+            "--database",
+            database,
+            "--bus",
+            bus,
+            "--metrics-port",
+            "-1",
+            "--set",
+            "connections_per_source_max=5000",
+        )
         self.options = self._own
         self.is_up = False
 
@@ -201,6 +209,13 @@ class FaultLoad:
         return Write("leaderboards.submit_score", request, key, name)
 
 
+async def until(holds: Callable[[], bool], seconds: float) -> None:
+    """Return when something holds that other tasks bring about."""
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110 - many tasks have a part in it
+            await asyncio.sleep(0.01)
+
+
 async def post(port: int, write: Write, tokens: dict[str, str]) -> tuple[int, bytes]:
     """Make one call on a connection of its own, and return its status and body."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -337,9 +352,7 @@ async def go_through(cluster: Cluster, faults: dict[str, float], seed: int) -> l
         for write in load.done
     )
     assert submitted
-    async with asyncio.timeout(30):
-        while any(len(reader.seqs) < told for reader in readers):
-            await asyncio.sleep(0.05)
+    await until(lambda: all(len(reader.seqs) >= told for reader in readers), 30)
     for reader in readers:
         assert reader.task is not None
         reader.task.cancel()
@@ -363,9 +376,7 @@ async def _go_through_one(
     await FAULTS[name](cluster, seconds)
     ended = perf_counter()
     load.answered_at.clear()
-    async with asyncio.timeout(3 * RECOVERY_SECONDS_MAX):
-        while len(load.answered_at) < len(cluster.nodes):
-            await asyncio.sleep(0.01)
+    await until(lambda: len(load.answered_at) == len(cluster.nodes), 3 * RECOVERY_SECONDS_MAX)
     return name, max(load.answered_at.values()) - ended
 
 

@@ -57,12 +57,15 @@ def binaries() -> Path:
 class PostgresServer:
     """One server with a folder of its own, on a Unix socket there, and on a port if asked."""
 
-    def __init__(self, *, has_port: bool = False, is_safe: bool = False) -> None:
+    def __init__(
+        self, *, has_port: bool = False, is_safe: bool = False, programs: Path | None = None
+    ) -> None:
         """Make the folder and start the server.
 
         Args:
             has_port: Whether it is also reached by TCP, at a free port of 127.0.0.1.
             is_safe: Whether what it acknowledges survives its being killed.
+            programs: The folder of PostgreSQL's programs, if not those of the wheel.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="moothall-postgres-"))
         self.port = _find_port() if has_port else 5432
@@ -72,7 +75,7 @@ class PostgresServer:
         if os.geteuid() == 0:
             self._as_nobody = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
             os.chown(self.folder, _NOBODY, _NOBODY)
-        self._binaries = self._reachable_binaries()
+        self._binaries = self._reachable_binaries(programs or binaries())
         self._run(
             "initdb", "-D", self._data, "-U", USER, "-A", "trust", "-E", "UTF8",
             "--no-locale", "--no-sync",
@@ -144,9 +147,8 @@ class PostgresServer:
         assert done.returncode == 0, f"{program} failed: {done.stderr}"
         return str(done.stdout)
 
-    def _reachable_binaries(self) -> Path:
+    def _reachable_binaries(self, found: Path) -> Path:
         """Return the programs' folder; a copy where the user of the server cannot get there."""
-        found = binaries()
         with contextlib.suppress(OSError):
             done = subprocess.run(
                 [str(found / "postgres"), "--version"],
@@ -267,7 +269,8 @@ if __name__ == "__main__":
     # For a person: a server until Ctrl-C, with its address.
     one = PostgresServer(has_port=True, is_safe="--safe" in sys.argv)
     try:
-        print(one.url(), flush=True)
+        sys.stdout.write(f"{one.url()}\n")
+        sys.stdout.flush()
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
     finally:
         one.remove()

@@ -16,9 +16,9 @@ class Relay:
         target: Says where a new connection goes; None refuses it.
     """
 
-    def __init__(self, target: Callable[[], Place | None]) -> None:
-        """Lead to wherever ``target`` says at the time."""
-        self.port = 0
+    def __init__(self, target: Callable[[], Place | None], port: int = 0) -> None:
+        """Lead to wherever ``target`` says at the time, from ``port`` or any that is free."""
+        self.port = port
         self.target = target
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -28,7 +28,7 @@ class Relay:
 
     async def __aenter__(self) -> Self:
         """Listen."""
-        self._server = await asyncio.start_server(self._take, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._take, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from moothall.action.call import Call
+from moothall.action.checks import Check, Finding, Inspection, Level
 from moothall.action.connections import Connections
 from moothall.action.hub import FeedHub
 from moothall.action.outbox import ERASED_KIND
 from moothall.core.units import DAY_MS
+from moothall.ports.database import Transaction
+from moothall.testing import OpenHall
 from tests.simulation.deeds import Deed
 from tests.simulation.followers import Follower
 from tests.simulation.model import ModelBoard
@@ -20,10 +23,14 @@ from tests.unit.services.leaderboards.naive_board import NaiveBoard, Row
 from tests.unit.services.leaderboards.test_model import ORPHANS
 
 if TYPE_CHECKING:
+    from moothall.action.service import Resources
     from tests.simulation.simulator import Simulator
 
 READS_MAX = 2_000
 """Messages that a follower may need to catch up; more is a circle."""
+
+REPEATED_MAX = 100
+"""Deeds that are repeated in the end."""
 
 CONNECTS_MAX = 8
 """How often a follower tries to connect."""
@@ -52,18 +59,29 @@ LEFT_OVER = {
     """,
 }
 
+TABLES = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name",
+    "postgres": """
+      SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = 'public' ORDER BY 1
+    """,
+}
+RESTLESS = frozenset({"access_audit", "action_lease", "sqlite_sequence"})
+"""Tables in which refusals are noted, or that change by themselves."""
+
 Body = Mapping[str, Any]
 
 
-async def ask(sim: "Simulator", action: str, **fields: Any) -> Body:
-    """Ask something as the administrator."""
+async def ask(
+    sim: "Simulator", action: str, *, of: OpenHall | None = None, **fields: Any
+) -> Body:
+    """Ask something as the administrator, of one process of the hall or of any."""
     session = sim.plan.session_of(sim.plan.boss)
     if session is None:
         await sim.sign_in(sim.plan.boss)
         session = sim.plan.session_of(sim.plan.boss)
     assert session is not None
     call = Call(action, msgspec.json.encode(fields), SOURCE, session.access_token)
-    reply = await sim.world.life.hall.hall.pipeline.answer(call)
+    reply = await (of or sim.world.hall).hall.pipeline.answer(call)
     assert reply.body is not None, f"{action} {fields}: {reply.problem}"
     sim.tell(f"{action} {fields}: {blake2b(reply.body, digest_size=6).hexdigest()}")
     body: Body = msgspec.json.decode(reply.body)
@@ -91,9 +109,11 @@ async def check_end(sim: "Simulator") -> None:
     """Check everything, let everybody catch up, and see that nothing is left over."""
     await sim.look_at_rebuilds(finish=True)
     for job in ("leaderboards.erase_unused_rankings", "leaderboards.erase_removed_boards"):
-        await sim.world.life.hall.run_job(job)
+        await sim.run_job(job)
     await check_database(sim)
     await sim.check()
+    await check_rooms(sim)
+    await repeat_deeds(sim)
     for follower in sim.followers:
         await check_follower(sim, follower)
     for follower in sim.followers:
@@ -117,12 +137,13 @@ def check_refusal(sim: "Simulator", deed: Deed) -> None:
 
 async def digest_tables(sim: "Simulator") -> dict[str, str]:
     """Return a digest of each table, but for those that note refusals."""
-    hall = sim.world.life.hall
-    tables = await hall.rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    hall = sim.world.hall
+    tables = await hall.rows(TABLES[sim.world.engine])
     return {
-        table: blake2b(repr(await hall.rows(f"SELECT * FROM {table}")).encode()).hexdigest()
+        table: blake2b(repr(sorted(map(repr, rows))).encode()).hexdigest()
         for (table,) in tables
-        if table not in {"access_audit", "sqlite_sequence"}
+        if table not in RESTLESS
+        for rows in [await hall.rows(f"SELECT * FROM {table}")]
     }
 
 
@@ -197,7 +218,7 @@ def rows_of(page: Body) -> list[Row]:
 
 async def _check_about_entries(sim: "Simulator", board: ModelBoard) -> None:
     """See that each entry has the comments and proofs of the model."""
-    rows = sim.world.life.hall.rows
+    rows = sim.world.hall.rows
     for table, known in (("comment", sim.model.comments), ("proof", sim.model.proofs)):
         found = await rows(
             f"""
@@ -222,31 +243,34 @@ async def check_access(sim: "Simulator") -> None:
             permission, at = sim.chance.choice(PERMISSIONS), sim.chance.choice(places)
             access.now_ms = sim.clock.now_ms()
             fields = {"permission": permission, "at": at, "member": person.member_id}
-            found = await ask(sim, "access.check", **fields)
             wanted = access.allows(person.member_id, permission, at)
-            assert found["is_allowed"] is wanted, f"{person.name} {permission} at {at!r}"
+            for hall in sim.world.halls:
+                found = await ask(sim, "access.check", of=hall, **fields)
+                assert found["is_allowed"] is wanted, f"{person.name} {permission} at {at!r}"
 
 
 async def check_sessions(sim: "Simulator") -> None:
     """See that an open session is accepted, and one that has ended never again."""
-    hall, now_ms = sim.world.life.hall, sim.clock.now_ms()
+    now_ms = sim.clock.now_ms()
     for session in list(sim.model.sessions.values()):
         if not session.access_token or now_ms >= session.expires_at_ms:
             continue
-        reply = await hall.answer("identity.get_self", token=session.access_token)
-        name = None if reply.problem is None else reply.problem.name
-        if session.is_over:
-            assert name is not None, f"session {session.session_id} is over and was accepted"
-            assert name != "internal", reply
-        else:
-            assert name is None, f"session {session.session_id} is open: {name}"
-    found = await hall.rows("SELECT session_id FROM identity_session WHERE ended_at_ms IS NULL")
+        for hall in sim.world.halls:
+            reply = await hall.answer("identity.get_self", token=session.access_token)
+            name = None if reply.problem is None else reply.problem.name
+            if session.is_over:
+                assert name is not None, f"session {session.session_id} is over and was accepted"
+                assert name != "internal", reply
+            else:
+                assert name is None, f"session {session.session_id} is open: {name}"
+    sql = "SELECT session_id FROM identity_session WHERE ended_at_ms IS NULL"
+    found = await sim.world.hall.rows(sql)
     is_open = {one.session_id for one in sim.model.sessions.values() if not one.is_over}
     assert {one for (one,) in found} == is_open, f"open sessions: {found}, not {is_open}"
-    connections = hall.hall.house.use(Connections)
-    for connection in connections:
-        if connection.claims is not None:
-            assert connection.claims.session_id in is_open, "a connection outlived its session"
+    for hall in sim.world.halls:
+        for connection in hall.hall.house.use(Connections):
+            if connection.claims is not None:
+                assert connection.claims.session_id in is_open, "a connection outlived its session"
 
 
 # --- streams and followers ------------------------------------------------------------------------
@@ -254,7 +278,7 @@ async def check_sessions(sim: "Simulator") -> None:
 
 async def check_streams(sim: "Simulator") -> None:
     """See that the numbers of each stream are gapless and its cursors rise."""
-    rows = sim.world.life.hall.rows
+    rows = sim.world.hall.rows
     last: dict[str, int] = {}
     for stream, seq, _cursor in await rows(
         "SELECT stream, seq, cursor FROM action_event ORDER BY cursor"
@@ -281,7 +305,8 @@ async def check_follower(sim: "Simulator", follower: Follower) -> None:
 
 async def _go_live(sim: "Simulator", follower: Follower) -> bool:
     """Connect a follower unless it is, as often as its connection breaks; False if it cannot."""
-    sim.world.life.hall.look_after_connections()
+    for hall in sim.world.halls:
+        hall.look_after_connections()
     for _ in range(CONNECTS_MAX):
         if follower.is_live:
             return True
@@ -296,7 +321,7 @@ async def _read_all(sim: "Simulator", follower: Follower) -> None:
         quiet = 0 if follower.read(10) else quiet + 1
         if quiet > QUIET_TURNS or not await _go_live(sim, follower):
             return
-        await asyncio.sleep(0)
+        await asyncio.sleep(sim.world.pause_seconds)
     msg = f"{follower} never catches up"
     raise AssertionError(msg)
 
@@ -314,7 +339,7 @@ async def _compare(sim: "Simulator", follower: Follower, *, is_whole: bool) -> N
     """Hold what a follower got against the rows: the first of them, or all."""
     if follower.start is None:
         return
-    rows = await sim.world.life.hall.rows(
+    rows = await sim.world.hall.rows(
         "SELECT seq, kind, at_ms, data FROM action_event WHERE stream = $1 AND cursor > $2"
         " ORDER BY seq",
         follower.stream,
@@ -337,27 +362,59 @@ async def _compare(sim: "Simulator", follower: Follower, *, is_whole: bool) -> N
 
 
 async def check_database(sim: "Simulator") -> None:
-    """See that the file is whole."""
-    rows = sim.world.life.hall.rows
+    """See that the file is whole, where there is one."""
+    if sim.world.engine != "sqlite":
+        return
+    rows = sim.world.hall.rows
     assert await rows("PRAGMA integrity_check") == [("ok",)]
     assert await rows("PRAGMA foreign_key_check") == []
 
 
+async def check_rooms(sim: "Simulator") -> None:
+    """See that the checks of all rooms, which the doctor carries out, find nothing.
+
+    But for those of the audit trail, which read files too: :func:`check_audit` verifies it.
+    """
+    hall = sim.world.hall
+    resources = cast("Resources", hall.hall.house)  # of which checks ask for settings only
+    for room in hall.hall.catalog.rooms.values():
+        for check in room.checks:
+            if check.needs_key:
+                continue
+
+            async def inspect(tx: Transaction, check: Check = check) -> list[Finding]:
+                now_ms = sim.clock.now_ms()
+                return await check.handler(
+                    Inspection(tx=tx, now_ms=now_ms, resources=resources, is_thorough=True)
+                )
+
+            found = await hall.hall.database.read(inspect)
+            failed = [one.told for one in found if one.level is Level.FAILED]
+            assert failed == [], f"{check.name}: {failed}"
+
+
+async def repeat_deeds(sim: "Simulator") -> None:
+    """Repeat what was done last, wherever, and see that each is done once and answers alike."""
+    for deed in sim.deeds[-REPEATED_MAX:]:
+        await sim.repeat(deed)
+    await sim.world.catch_up()
+
+
 async def check_audit(sim: "Simulator") -> None:
     """See that the audit trail is whole."""
-    await sim.world.life.hall.run_job("access.seal_audit")
+    await sim.run_job("access.seal_audit")
     report = await ask(sim, "access.verify_audit")
     assert report["next"] is None, report
 
 
 async def _check_left_over(sim: "Simulator") -> None:
     """See that nothing is kept of who is gone, and of what is long past."""
-    hall = sim.world.life.hall
-    await hall.run_job("leaderboards.release_orphaned_proofs")
+    await sim.run_job("leaderboards.release_orphaned_proofs")
     sim.clock.advance(3 * DAY_MS)
     for job in SWEEPS:
-        await hall.run_job(job)
-    assert hall.hall.house.use(FeedHub).readers == 0
-    assert len(hall.hall.house.use(Connections)) == 0
+        await sim.run_job(job)
+    for hall in sim.world.halls:
+        assert hall.hall.house.use(FeedHub).readers == 0
+        assert len(hall.hall.house.use(Connections)) == 0
     for what, sql in {**ORPHANS, **LEFT_OVER}.items():
-        assert await hall.rows(sql) == [(0,)], what
+        assert await sim.world.hall.rows(sql) == [(0,)], what

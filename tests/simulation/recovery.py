@@ -6,15 +6,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from moothall.action.declare import Effect
-from moothall.ports.database import Transaction
 from tests.simulation.deeds import Deed
 
 if TYPE_CHECKING:
     from tests.simulation.simulator import Simulator
-
-
-async def nothing(_tx: Transaction) -> None:
-    """Do nothing, after all that waits for the writer."""
 
 
 async def recover(sim: "Simulator", deed: Deed) -> None:
@@ -40,7 +35,7 @@ async def recover(sim: "Simulator", deed: Deed) -> None:
 
 async def _recover_unkeyed(sim: "Simulator", deed: Deed) -> None:
     """Learn from the rows what a deed has come to that cannot be repeated."""
-    hall = sim.world.life.hall
+    hall = sim.world.hall
     if deed.action == "identity.register":
         name = deed.request["name"]
         [(member_id,)] = await hall.rows(
@@ -62,7 +57,7 @@ async def _recover_unkeyed(sim: "Simulator", deed: Deed) -> None:
 async def _find_reply(sim: "Simulator", deed: Deed) -> bytes | None:
     """Return the reply that is remembered under a deed's key."""
     sql = "SELECT reply FROM action_reply WHERE actor = $1 AND action = $2 AND key = $3"
-    rows = await sim.world.life.hall.rows(sql, deed.actor, deed.action, deed.key)
+    rows = await sim.world.hall.rows(sql, deed.actor, deed.action, deed.key)
     assert len(rows) < 2, f"{deed} has several remembered replies"
     return rows[0][0].encode() if rows else None
 
@@ -70,7 +65,7 @@ async def _find_reply(sim: "Simulator", deed: Deed) -> bytes | None:
 async def _find_audit(sim: "Simulator", deed: Deed) -> list[int]:
     """Return the numbers of audit rows that say that a deed was done."""
     places = ", ".join(f"${number + 2}" for number in range(len(deed.sources)))
-    rows = await sim.world.life.hall.rows(
+    rows = await sim.world.hall.rows(
         "SELECT number FROM access_audit WHERE outcome = 'done' AND action = $1"
         f" AND source IN ({places}) ORDER BY number",
         deed.action,
@@ -81,7 +76,7 @@ async def _find_audit(sim: "Simulator", deed: Deed) -> list[int]:
 
 async def follow_audit(sim: "Simulator", deeds: Sequence[Deed]) -> None:
     """Take the place of each deed in the trail, which has one row for each and no other."""
-    catalog = sim.world.life.hall.hall.catalog
+    catalog = sim.world.hall.hall.catalog
     for deed in deeds:
         found = await _find_audit(sim, deed)
         effect = catalog.actions[deed.action].effect

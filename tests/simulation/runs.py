@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from unittest import mock
@@ -14,8 +15,11 @@ import structlog.testing
 from moothall.action import hub
 from moothall.services.leaderboards.actions import erasing, rebuilding
 from moothall.testing import ManualClock
+from tests.servers.postgres import use_postgres
 from tests.simulation.loop import SimulatedLoop
+from tests.simulation.nodes import NodesWorld
 from tests.simulation.simulator import Run, Simulator
+from tests.simulation.world import DiskWorld, World
 
 STEPS = 120
 """Steps of a run, if nothing else is said."""
@@ -27,16 +31,21 @@ TRACE_SHOWN = 40
 class SimulationError(AssertionError):
     """A run found a fault; the text says how to see it again."""
 
-    def __init__(self, seed: int, steps: int, told: str) -> None:
+    def __init__(self, seed: int, steps: int, told: str, nodes: int = 0) -> None:
         """Take what the run came to."""
-        super().__init__(seed, steps, told)
+        super().__init__(seed, steps, told, nodes)
         self.seed = seed
         self.steps = steps
         self._told = told
+        self._nodes = nodes
 
     def __str__(self) -> str:
-        """Tell what was found, and the one command that shows it again."""
-        return f"{self._told}\n\nreplay it: make simulate SEED={self.seed} STEPS={self.steps}"
+        """Tell what was found, and the one command that shows it again, or at least may."""
+        again = f"make simulate SEED={self.seed} STEPS={self.steps}"
+        if self._nodes:
+            nodes = f"ARGS='--engine postgres --nodes {self._nodes}'"
+            return f"{self._told}\n\nplay its plan again, though calls may interleave otherwise: {again} {nodes}"
+        return f"{self._told}\n\nreplay it: {again}"
 
 
 @contextmanager
@@ -75,8 +84,13 @@ def shorten(seed: int, steps: int) -> int:
     return fails
 
 
-def simulate(seed: int, steps: int = STEPS) -> Run:
+def simulate(seed: int, steps: int = STEPS, nodes: int = 0) -> Run:
     """Play one run.
+
+    Args:
+        seed: Decides everything; with nodes, all that is planned.
+        steps: How many.
+        nodes: On PostgreSQL with so many nodes; 0 is SQLite.
 
     Raises:
         SimulationError: It found a fault; says how to replay it, and shows the end of its trace.
@@ -88,11 +102,20 @@ def simulate(seed: int, steps: int = STEPS) -> Run:
             structlog.testing.capture_logs() as logs,
             tempfile.TemporaryDirectory(dir=_memory()) as folder,
             small_steps(),
-            asyncio.Runner(loop_factory=lambda: SimulatedLoop(clock, seed)) as runner,
+            ExitStack() as stack,
         ):
-            runner.run(Simulator(Path(folder), clock, run, logs).play())
+            world: World
+            if nodes:
+                stack.enter_context(use_postgres())
+                world = NodesWorld(Path(folder), seed, clock, nodes)
+                runner = stack.enter_context(asyncio.Runner())
+            else:
+                world = DiskWorld(Path(folder), seed, clock)
+                loop = partial(SimulatedLoop, clock, seed)
+                runner = stack.enter_context(asyncio.Runner(loop_factory=loop))
+            runner.run(Simulator(world, clock, run, logs).play())
     except Exception as error:
         shown = "\n".join(run.trace[-TRACE_SHOWN:])
-        raise SimulationError(seed, steps, f"{shown}\n{error!r}") from error
+        raise SimulationError(seed, steps, f"{shown}\n{error!r}", nodes) from error
     run.digest = blake2b("\n".join(run.trace).encode(), digest_size=16).hexdigest()
     return run

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
@@ -24,7 +23,7 @@ from tests.simulation.deeds import Deed
 from tests.simulation.followers import Follower
 from tests.simulation.model import Model
 from tests.simulation.plan import Planner
-from tests.simulation.world import Cut, World
+from tests.simulation.world import World
 
 T = TypeVar("T")
 
@@ -61,20 +60,20 @@ class Simulator:
     """Drives one run."""
 
     def __init__(
-        self, folder: Path, clock: ManualClock, run: Run, logs: Sequence[Mapping[str, Any]]
+        self, world: World, clock: ManualClock, run: Run, logs: Sequence[Mapping[str, Any]]
     ) -> None:
         """Prepare; :meth:`play` does the rest.
 
         Args:
-            folder: For the disk.
-            clock: Of the loop, too.
+            world: Where the hall lives.
+            clock: Of the hall.
             run: Says the seed and how many steps, and takes the trace.
             logs: What the hall logs.
         """
         seed = run.seed
         self.chance = Random(f"simulator {seed}")
         self.clock = clock
-        self.world = World(folder, seed, clock)
+        self.world = world
         self.model = Model()
         self.plan = Planner(self.model, clock, seed)
         self.followers: list[Follower] = []
@@ -126,6 +125,7 @@ class Simulator:
         """See that nothing went wrong where nobody waits for it."""
         fresh, self._logs_seen = self._logs[self._logs_seen :], len(self._logs)
         errors = [one for one in fresh if one["log_level"] in {"error", "critical"}]
+        errors = [one for one in errors if one.get("error") != self.world.told_of_death]
         assert errors == [], errors
         assert self._faults == [], self._faults
 
@@ -135,7 +135,7 @@ class Simulator:
 
     async def _begin(self) -> None:
         """Let the first administrator and some members in."""
-        hall = self.world.life.hall
+        hall = self.world.hall
         boss = self.plan.nobodys("identity.register", name="boss", password=PASSWORD)
         await self.settle([boss])
         self.plan.boss = next(iter(self.model.people))
@@ -173,12 +173,13 @@ class Simulator:
             await self.settle([deed])
 
     async def _rise(self) -> None:
-        """Begin the next life, and settle what the last one left open."""
-        self.tell(f"the power was cut: life {self.world.lives + 1} begins")
-        self.count("power cuts")
+        """Begin anew what died; its connections are lost."""
+        self.tell("what died begins anew")
+        self.count("deaths")
         for follower in self.followers:
-            follower.lose()
-        await self.world.next_life()
+            if follower.line is not None and follower.line.life.is_dead:
+                follower.lose()
+        await self.world.rise()
         await checks.check_database(self)
 
     # --- steps --------------------------------------------------------------------------------
@@ -190,20 +191,20 @@ class Simulator:
         keyed = [deed for deed in deeds if deed.key is not None]
         if keyed and self.chance.random() < 0.3:
             deeds.append(self.chance.choice(keyed))  # the same call twice at the same time
-        cut = self._arm(0.15)
+        is_threatened = await self._threaten(0.15)
         callers = [asyncio.ensure_future(self._attempt(deed)) for deed in deeds]
         tasks = [
             *callers,
-            *(asyncio.ensure_future(self._run_job(job)) for job in self._some(JOBS)),
+            *(asyncio.ensure_future(self.run_job(job)) for job in self._some(JOBS)),
             *(asyncio.ensure_future(self.connect(one)) for one in self._some(self.followers, 3)),
         ]
-        await self._disturb(callers, cut)
+        await self._disturb(callers)
         await asyncio.wait(tasks)
         for task in tasks:
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
-        if cut is not None and self.chance.random() < 0.5:
-            self.world.cut(cut)
+        if is_threatened and self.chance.random() < 0.5:
+            await self.world.strike()
         await self._survive()
         await self.settle(deeds)
         await self.look_at_rebuilds()
@@ -213,31 +214,27 @@ class Simulator:
         count = self.chance.randint(0, count_max)
         return self.chance.sample(values, min(count, len(values)))
 
-    def _arm(self, probability: float) -> Cut | None:
-        """Let the power be cut in what comes next, or mostly not."""
+    async def _threaten(self, probability: float) -> bool:
+        """Let a fault happen in what comes next, or mostly not."""
         if self.chance.random() >= probability:
-            return None
-        cut = self.chance.choice(list(Cut))
-        self.world.arm(cut, self.chance.randint(1, 3))
-        self.tell(f"the power will be cut {cut}")
-        return cut
+            return False
+        self.tell(await self.world.threaten(self.chance))
+        return True
 
-    async def _disturb(self, callers: "Sequence[asyncio.Future[None]]", cut: Cut | None) -> None:
-        """Let some turns of the loop go by, in which callers leave and time passes."""
+    async def _disturb(self, callers: "Sequence[asyncio.Future[None]]") -> None:
+        """Let some moments go by, in which callers leave and time passes."""
         at_turn = self.chance.randrange(TURNS)
         for turn in range(TURNS):
-            await asyncio.sleep(0)
-            if cut is Cut.AT_TURN and turn == at_turn:
-                self.world.cut(Cut.AT_TURN)
+            await self.world.pass_turn(may_strike=turn == at_turn)
             if self.chance.random() < 0.03 and self.chance.choice(callers).cancel():
                 self.count("callers lost")
             if self.chance.random() < 0.02:
                 self.clock.advance(10)
 
     async def _survive(self) -> None:
-        """End the danger of a power cut; if there was one, begin the next life."""
-        self.world.disarm()
-        if self.world.life.is_dead:
+        """End the danger; begin anew what died of it."""
+        await self.world.calm()
+        if self.world.has_died:
             await self._rise()
 
     async def _alone(self) -> None:
@@ -256,19 +253,16 @@ class Simulator:
 
     async def _repeat(self) -> None:
         """Repeat an old deed under its key, or use its key for another request."""
-        since_ms = self.clock.now_ms() - DAY_MS
-        known = [
-            one
-            for one in self.deeds[-60:]
-            if one.done_at_ms > since_ms and self.plan.session_of(one.actor) is not None
-        ]
-        if not known:
-            return
-        old = self.chance.choice(known)
+        if self.deeds:
+            await self.repeat(self.chance.choice(self.deeds[-60:]), may_differ=True)
+
+    async def repeat(self, old: Deed, *, may_differ: bool = False) -> None:
+        """Repeat a deed under its key, if its member can; or use the key for another request."""
         session = self.plan.session_of(old.actor)
-        assert session is not None
+        if session is None or old.done_at_ms <= self.clock.now_ms() - DAY_MS:
+            return
         request = dict(old.request)
-        is_other = bool(request) and self.chance.random() < 0.3
+        is_other = may_differ and bool(request) and self.chance.random() < 0.3
         if is_other:
             name = min(request)
             request[name] = f"{request[name]}x" if isinstance(request[name], str) else 7
@@ -282,7 +276,7 @@ class Simulator:
         milliseconds = self.chance.choice((1, 50, 1_000, 20_000, 70_000, 400_000, 3_700_000))
         self.clock.advance(milliseconds)
         self.tell(f"{milliseconds} ms pass")
-        self.world.life.hall.look_after_connections()
+        self._look_after_connections()
         for person in self.model.living():
             if self.chance.random() < 0.7:
                 await self.sign_in(person.member_id)
@@ -292,7 +286,7 @@ class Simulator:
         if self.chance.random() < 0.3:
             await self._begin_due_seasons()
         else:
-            await self._run_job(self.chance.choice(JOBS))
+            await self.run_job(self.chance.choice(JOBS))
         await self.look_at_rebuilds()
 
     async def _follow(self) -> None:
@@ -302,7 +296,11 @@ class Simulator:
         for follower in self.chance.sample(self.followers, min(5, len(self.followers))):
             await self._move(follower)
         if self.chance.random() < 0.2:
-            self.world.life.hall.look_after_connections()
+            self._look_after_connections()
+
+    def _look_after_connections(self) -> None:
+        for hall in self.world.halls:
+            hall.look_after_connections()
 
     async def _move(self, follower: Follower) -> None:
         """Do one thing of a follower."""
@@ -329,7 +327,7 @@ class Simulator:
         self._lines += 1
         by_device = self.chance.random() < 0.3
         await follower.connect(
-            self.world.life, self._lines, session.access_token, by_device=by_device
+            self.world.choose(), self._lines, session.access_token, by_device=by_device
         )
         self.tell(f"{follower} connects: {'live' if follower.is_live else 'not'}")
 
@@ -342,15 +340,15 @@ class Simulator:
             kinds += [at, at, f"{at}/moderation"]
         feed, member_id = self.chance.choice(kinds), self.plan.anybody()
         if not any((one.feed, one.member_id) == (feed, member_id) for one in self.followers):
-            self.followers.append(Follower(member_id, feed))
+            self.followers.append(Follower(member_id, feed, self.world.pause_seconds))
 
     async def _restart(self) -> None:
-        """Stop the hall in good order and start it again; sometimes the power fails meanwhile."""
+        """Stop a process in good order and start it again; sometimes a fault comes meanwhile."""
+        life = self.world.choose()
         for follower in self.followers:
-            follower.lose()
-        if self.chance.random() < 0.3:
-            self.world.arm(Cut.IN_CHECKPOINT, 1)
-        await self.world.next_life()
+            if follower.line is not None and follower.line.life is life:
+                follower.lose()
+        await self.world.restart(life, self.chance)
         await checks.check_database(self)
 
     async def _remove_member(self) -> None:
@@ -362,7 +360,7 @@ class Simulator:
         self.tell(f"{who.name} is removed")
         await self.look_at_rebuilds(finish=True)
         deed = self._of_boss("identity.remove_member", member=who.name)
-        self._arm(0.3)
+        await self._threaten(0.3)
         await self.settle([deed])
         assert deed.done is not None or deed.refusal == "member_not_found", deed.refusal
         self.clock.advance(70_000)
@@ -391,20 +389,20 @@ class Simulator:
         await checks.follow_rebuilds(self)
 
     async def _run_through(self, name: str) -> None:
-        """Run a job to its end, also if the power is cut in the middle."""
-        self._arm(0.15)
-        await self._run_job(name)
-        if self.world.life.is_dead:
+        """Run a job to its end, also if a fault cuts it short."""
+        await self._threaten(0.15)
+        while not await self.run_job(name):
             await self._survive()
-            await self._run_job(name)
-        self.world.disarm()
+        await self.world.calm()
 
-    async def _run_job(self, name: str) -> None:
+    async def run_job(self, name: str) -> bool:
+        """Run a job once; False if a fault cut it short."""
         self.tell(f"job {name}")
-        await self.world.life.hall.run_job(name)
+        return await self.world.run_job(name)
 
     async def check(self) -> None:
         """Hold the hall against the model."""
+        await self.world.catch_up()
         await self.sign_in(self.plan.boss)
         await checks.check_all(self)
 
@@ -440,7 +438,7 @@ class Simulator:
     async def settle(self, deeds: Iterable[Deed]) -> None:
         """Repeat what has no outcome until it has one, then fold in what was done."""
         once = list(dict.fromkeys(deeds))
-        await self.world.life.hall.hall.database.write(recovery.nothing)  # what waits goes first
+        await self.world.quiet()
         for deed in once:
             if deed.sources:
                 await recovery.recover(self, deed)
@@ -450,6 +448,7 @@ class Simulator:
                 deed.deadline_ms = None
                 await self._attempt(deed)
                 await self._survive()
+                await self.world.quiet()
                 await recovery.recover(self, deed)
             assert not deed.is_open, f"{deed} has no outcome: {deed.replies}"
         await recovery.follow_audit(self, once)

@@ -33,8 +33,8 @@ from moothall.action.tail import Tail
 from moothall.action.token import TokenVerifier
 from moothall.app.config import Settings, check_resource_server, read_hall_tables
 from moothall.app.discovery import ALWAYS_SERVED, find_rooms
-from moothall.app.foundation import Foundation, open_embedded, open_shared
-from moothall.app.heads import HEADS_FILE, FileHeadLog, find_node, name_node
+from moothall.app.foundation import Foundation, open_foundation
+from moothall.app.heads import HEADS_FILE, FileHeadLog, find_node
 from moothall.app.world import SystemClock, SystemEntropy
 from moothall.core.disk import describe_failure, sync_path
 from moothall.core.errors import ConfigurationError
@@ -158,14 +158,9 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
     _make_folder(folder)
     async with AsyncExitStack() as opened:
         lock = opened.enter_context(lock_folder(folder))
-        foundation: Foundation
-        if settings.database:
-            name_node(folder, entropy)
-            foundation = await open_shared(settings, folder, entropy, bus)
-        else:
-            foundation = open_embedded(
-                folder, entropy, on_sync_failure=on_sync_failure, bounds=bounds, vfs=vfs
-            )
+        foundation = await open_foundation(
+            settings, entropy, on_sync_failure=on_sync_failure, bounds=bounds, vfs=vfs, bus=bus
+        )
         opened.push_async_callback(foundation.close)
         database, sealing_key = foundation.database, foundation.sealing_key
         resources = make_resources(settings, catalog, tables, sealing_key, clock, entropy)
@@ -183,7 +178,6 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
             Claim: ClaimByAction(on_claimed),
         }
         keys: KeyRing = _port(ports, KeyRing)
-        sessions: SessionEnds = _port(ports, SessionEnds)
         authority = _port(ports, Authority)
         audit = _port(ports, AuditLog)
         await _migrate(database, clock, catalog)
@@ -196,23 +190,12 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
             opened.push_async_callback(way.issuer.close)
             ports[Issuer] = way.issuer
         await database.write(lambda tx: _load(tx, ports))
+        sessions = _port(ports, SessionEnds)
         verifier = TokenVerifier(keys, sessions, clock, issuer=way.name, audience=audience)
         ports |= {FeedHub: hub, TokenVerifier: verifier}
-        sessions.listen(connections.end_session)
-        if (arrivals := ports.get(Arrivals)) is not None:
-            cast("Arrivals", arrivals).listen(connections.end_member)
-        # Each second; where nothing is published, this is how a grant that is gone ends a feed.
-        connections.on_look = hub.check_all
-        house = House(
-            catalog,
-            database,
-            clock,
-            entropy,
-            authority,
-            audit,
-            ports,
-            Outbox(foundation.publisher(hub)),
-        )
+        _tell_connections(connections, ports, hub)
+        outbox = Outbox(foundation.publisher(hub))
+        house = House(catalog, database, clock, entropy, authority, audit, ports, outbox)
         pipeline = Pipeline(house, verifier, limits_scale=settings.limits_scale)
         runner = _make_runner(house, foundation.lease)
         await foundation.start(port for port in _each(ports) if isinstance(port, Learner))
@@ -231,6 +214,16 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
             foundation=foundation,
             lock=lock,
         )
+
+
+def _tell_connections(connections: Connections, ports: Mapping[type, object], hub: FeedHub) -> None:
+    """Let connections learn what ends them."""
+    sessions: SessionEnds = _port(ports, SessionEnds)
+    sessions.listen(connections.end_session)
+    if (arrivals := ports.get(Arrivals)) is not None:
+        cast("Arrivals", arrivals).listen(connections.end_member)
+    # Each second; where nothing is published, this is how a grant that is gone ends a feed.
+    connections.on_look = hub.check_all
 
 
 def make_resources(

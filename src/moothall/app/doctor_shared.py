@@ -51,10 +51,11 @@ async def look_at_server(
         is_thorough: Read everything, however long that takes.
     """
     seconds = UNBOUNDED_SECONDS if is_thorough else STATEMENT_SECONDS_MAX
+    reports: list[Report] = []
     try:
         async with open_session(settings, seconds) as connection:
             version = await connection.fetchval("SHOW server_version")
-            reports = [Report("server", Level.OK, f"PostgreSQL {version} answers, in UTF8")]
+            reports.append(Report("server", Level.OK, f"PostgreSQL {version} answers, in UTF8"))
             await check_is_hall(connection)
             reports += await _look_at_machine(connection, settings)
             if catalog is not None and resources is not None:
@@ -68,9 +69,9 @@ async def look_at_server(
                     connection, resources, has_key=has_key, is_thorough=is_thorough
                 )
                 reports += await examination.carry_out(checks)
-    except (ConfigurationError, StorageUnavailableError) as error:
+    except (ConfigurationError, StorageUnavailableError, DeadlineExceededError) as error:
         cause = f" ({error.__cause__})" if error.__cause__ else ""
-        return [Report("server", Level.FAILED, f"{error}{cause}", _LOOK_AT_SERVER)]
+        reports.append(Report("server", Level.FAILED, f"{error}{cause}", _LOOK_AT_SERVER))
     return reports
 
 
@@ -98,7 +99,11 @@ async def _look_at_machine(connection: Any, settings: Settings) -> list[Report]:
         ("clock", "The clock is not behind the rows", check_rows),
     ]
     reports = [each for name, promise, look in looks for each in await _guard(name, promise, look)]
-    return [*reports, Report("size", Level.OK, await server.describe_size(connection))]
+    try:
+        size = Report("size", Level.OK, await server.describe_size(connection))
+    except Exception as error:  # noqa: BLE001 - as of any other check
+        size = _unreadable("size", error)
+    return [*reports, size]
 
 
 async def _guard(

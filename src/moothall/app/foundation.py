@@ -14,6 +14,7 @@ from moothall.action.jobs import SoleHolder
 from moothall.action.push import Push
 from moothall.action.tail import Tail
 from moothall.app.config import Settings
+from moothall.app.heads import name_node
 from moothall.app.keyfile import load_sealing_key
 from moothall.app.moved import check_not_moved
 from moothall.core.errors import ConfigurationError
@@ -80,7 +81,7 @@ class Embedded:
     tail: Tail | None = None
 
     def __init__(self, database: SqliteDatabase, sealing_key: bytes) -> None:
-        """Made by :func:`open_embedded`."""
+        """Made by :func:`open_foundation`."""
         self.database: Database = database
         self.sealing_key = sealing_key
         self.lease: Lease = SoleHolder()
@@ -106,7 +107,7 @@ class Shared:
     def __init__(
         self, database: Database, aside: Database, bus: Bus, lease: Lease, sealing_key: bytes
     ) -> None:
-        """Made by :func:`open_shared`."""
+        """Made by :func:`open_foundation`."""
         self.database = database
         self.sealing_key = sealing_key
         self.lease = lease
@@ -145,19 +146,33 @@ class Shared:
         await self.database.close()
 
 
-def open_embedded(
-    folder: Path,
+async def open_foundation(
+    settings: Settings,
     entropy: Entropy,
     *,
     on_sync_failure: Callable[[BaseException], None],
-    bounds: SqliteBounds | None,
-    vfs: str | None,
-) -> Embedded:
-    """Open the file in the data folder, making it, and the key, if there is none.
+    bounds: SqliteBounds | None = None,
+    vfs: str | None = None,
+    bus: Bus | None = None,
+) -> Foundation:
+    """Open what the settings choose; the data folder exists and is this process's own.
+
+    Args:
+        settings: The hall's settings.
+        entropy: Where a new key comes from.
+        on_sync_failure: Called when the disk of an embedded hall can no longer be trusted.
+        bounds: Of an embedded database, instead of the defaults, in tests.
+        vfs: Name of an apsw VFS instead of the system's, in tests of faults.
+        bus: Between nodes, instead of the one that the settings name, in tests.
 
     Raises:
         ConfigurationError: Something must be mended first.
+        StorageUnavailableError: The server cannot be reached.
     """
+    folder = settings.data_path
+    if settings.database:
+        name_node(folder, entropy)
+        return await _open_shared(settings, folder, entropy, bus)
     check_not_moved(folder)
     file = folder / DATABASE_FILE
     sealing_key = load_sealing_key(folder / KEY_FILE, entropy, database=file)
@@ -165,21 +180,10 @@ def open_embedded(
     return Embedded(database, sealing_key)
 
 
-async def open_shared(
-    settings: Settings, folder: Path, entropy: Entropy, bus: Bus | None = None
+async def _open_shared(
+    settings: Settings, folder: Path, entropy: Entropy, bus: Bus | None
 ) -> Shared:
-    """Meet the server; the bus may come later.
-
-    Args:
-        settings: The hall's settings.
-        folder: Of the node's own data.
-        entropy: Where a new key comes from.
-        bus: Instead of the one that the settings name, in tests.
-
-    Raises:
-        ConfigurationError: Something must be mended first.
-        StorageUnavailableError: The server cannot be reached.
-    """
+    """Meet the server; the bus may come later."""
     # A hall on SQLite needs none of these, and they take a while to load.
     from moothall.bus import BusAccess, open_bus  # noqa: PLC0415
     from moothall.storage.postgres import (  # noqa: PLC0415

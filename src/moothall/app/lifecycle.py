@@ -71,7 +71,7 @@ async def _serve(
         on_shutdown=stop.set,
     )
     try:
-        secret = await _renew_claim(hall, secret_file)
+        secret = await renew_secret(hall, secret_file)
         tls = None if settings.insecure else _open_tls(settings)
         doors = await open_doors(hall, settings, tls, makers)
         try:
@@ -103,7 +103,7 @@ def _open_tls(settings: Settings) -> ServerTls:
     return ServerTls(ensure_certificate(settings.data_path / "tls", hosts, now))
 
 
-async def _renew_claim(hall: Hall, file: Path) -> str | None:
+async def renew_secret(hall: Hall, file: Path) -> str | None:
     """Show the one-time secret while nobody has claimed the hall, and write it down.
 
     It follows from a nonce and the sealing key, and only its digest and the nonce rest in the

@@ -58,7 +58,7 @@ from moothall.ports.database import Transaction
 from moothall.services.access.store import audit
 from moothall.services.feeds.store import update_epoch
 from moothall.storage.postgres import PostgresDatabase
-from moothall.storage.postgres.database import make_sequence
+from moothall.storage.postgres.database import lock_making, make_sequence
 from moothall.storage.postgres.dialect import SEQUENCE
 from moothall.storage.postgres.failure import is_unreachable
 from moothall.storage.postgres.transaction import PostgresTransaction
@@ -150,12 +150,13 @@ async def _move(settings: Settings, folder: Path, progress: Progress) -> Moved:
                     return Moved(epoch=mark.epoch, tables={}, faults=[], was_done=True)
                 if mark.database != settings.database:
                     check_not_moved(folder)
-            await _check_empty(connection)
             epoch = entropy.random_bytes(4).hex()
             new_mark = Mark(settings.database, epoch, clock.now_ms())
             whole = connection.transaction()
             await whole.start()
             try:
+                await lock_making(connection)
+                await _check_empty(connection)
                 move = _Move(connection, snapshot, catalog, resources, clock, progress)
                 moved = await move.carry_out(epoch, key)
                 leave_mark(folder, new_mark)

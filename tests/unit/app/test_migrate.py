@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shutil
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -14,15 +15,27 @@ import asyncpg
 import msgspec
 import pytest
 
+from moothall.action.checks import Level
 from moothall.app import migrate, transfer
 from moothall.app.config import Settings
+from moothall.app.doctor import examine
 from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.migrate import Moved, move_hall
 from moothall.app.moved import MARK_FILE
+from moothall.app.restore import restore_backup
 from moothall.core.errors import ConfigurationError
 from moothall.testing import OpenHall, ProblemError, Visitor, open_test_hall
 from tests.servers.postgres import drop_database, make_database
-from tests.unit.app.backups import BOARD, alter, furnish, settings_of, vouch, wall_clock
+from tests.unit.app.backups import (
+    BOARD,
+    alter,
+    back_up,
+    furnish,
+    ignore,
+    settings_of,
+    vouch,
+    wall_clock,
+)
 from tests.unit.services.files.uploading import download, pattern, upload
 
 _numbers = count(1)
@@ -410,3 +423,54 @@ async def test_a_node_that_starts_while_a_hall_is_moved_there_is_refused(
     monkeypatch.setattr(migrate._Move, "_settle", start_a_node)
     await crowded.move(database)
     assert "another process is making the tables" in told[0]
+
+
+async def test_two_halls_that_move_to_one_database_are_not_mixed(
+    crowded: Story, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(crowded.data, tmp_path / "other" / "hall")
+    other = replace(crowded, folder=tmp_path / "other")
+    settle = migrate._Move._settle
+    begun, waits = threading.Event(), threading.Event()
+
+    async def hold_the_first(move: Any, epoch: str, key: bytes) -> None:
+        begun.set()
+        await asyncio.to_thread(waits.wait, 60)
+        await settle(move, epoch, key)
+
+    monkeypatch.setattr(migrate._Move, "_settle", hold_the_first)
+    first = asyncio.create_task(crowded.move(database))
+    await asyncio.to_thread(begun.wait, 60)
+    second = asyncio.create_task(other.move(database))
+    await until_somebody_waits(database)
+    waits.set()
+    await first
+    with pytest.raises(ConfigurationError, match="it is not empty"):
+        await second
+    async with crowded.open(database=database) as hall:
+        assert await look(hall, crowded.boss) == crowded.seen
+    assert not (other.data / MARK_FILE).exists()
+
+
+async def until_somebody_waits(database: str) -> None:
+    """Return when a lock in the database is waited for."""
+    sql = """
+    SELECT count(*) FROM pg_locks WHERE NOT granted
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    """
+    connection = await asyncpg.connect(database)
+    async with asyncio.timeout(60):
+        while not await connection.fetchval(sql):  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.01)
+    await connection.close()
+
+
+async def test_old_rows_are_neither_copied_nor_called_well(crowded: Story, database: str) -> None:
+    await crowded.move(database)
+    with pytest.raises(ConfigurationError, match="was moved to PostgreSQL"):
+        back_up(crowded.data, crowded.folder / "backup")
+    reports = await asyncio.to_thread(examine, settings_of(crowded.data), None, is_thorough=False)
+    assert [each.check for each in reports if each.level is Level.FAILED] == ["moved"]
+    settings = settings_of(crowded.folder / "new", database=database)
+    with pytest.raises(ConfigurationError, match="pg_restore, and then moothall adopt"):
+        restore_backup(settings, crowded.folder, crowded.data, ignore, keeps_sessions=False)

@@ -1,9 +1,10 @@
-"""Housekeeping of the access room: the audit trail is sealed, and its heads are signed."""
+"""Housekeeping of the access room: the audit trail, and what a node remembers of bindings."""
 
 import asyncio
 
 from moothall.action import Context, job
 from moothall.services.access.adapters.audit import AuditTrail
+from moothall.services.access.adapters.learning import BindingLearner
 from moothall.services.access.model import AuditEntry, Seal
 from moothall.services.access.rules.chain import (
     SEAL_ROWS_MAX,
@@ -31,6 +32,12 @@ async def seal_audit(ctx: Context) -> None:
     until = await ctx.read(lambda step: audit.get_settled_number(step.tx))
     while await _seal_next(ctx, until):  # noqa: ASYNC110 - no event is awaited here
         await asyncio.sleep(0)  # let calls pass between two seals
+
+
+@job(every_ms=1_000, is_of_each_node=True)
+async def confirm_bindings(ctx: Context) -> None:
+    """Read again what this node may remember wrongly of roles, bindings, teams and bans."""
+    await ctx.use(BindingLearner).confirm()
 
 
 @job(every_ms=60_000, is_of_each_node=True)

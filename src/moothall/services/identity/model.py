@@ -154,7 +154,8 @@ class SessionSettings(RoomSettings):
     when it is renewed next."""
     idle_timeout_ms: Annotated[int, Meta(ge=0, le=365 * DAY_MS)] = 0
     """A session in which nothing was done for so long ends, in milliseconds; 0 is never. What a
-    client does by itself (heartbeats, renewals, following feeds) counts for nothing."""
+    client does by itself (heartbeats, renewals, following feeds) counts for nothing. Where the hall
+    has several nodes it ends up to half as much later, and at most about a minute."""
     per_member_max: Annotated[int, Meta(ge=1, le=500)] = 32
     """Sessions that one member may have open; one more ends the oldest."""
     per_hall_max: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_000_000

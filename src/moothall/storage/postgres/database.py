@@ -273,10 +273,15 @@ async def _warn(connection: Any) -> None:
             _log.warning("the database may lose what was acknowledged", setting=f"{name} = off")
 
 
+async def lock_making(connection: Any) -> None:
+    """Be the only one who makes a hall in this database, until the transaction ends."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", SEQUENCE)
+
+
 async def make_sequence(connection: Any) -> None:
     """Make the sequence, once for all nodes that start now."""
     async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", SEQUENCE)
+        await lock_making(connection)
         if await connection.fetchval("SELECT to_regclass($1)", SEQUENCE) is None:
             await connection.execute(f"CREATE SEQUENCE {SEQUENCE}")
             # So that the next number is above the last one from the beginning.

@@ -31,10 +31,19 @@ class RowLease:
     clocks are: it counts from before it asked.
     """
 
-    def __init__(self, database: Database, holder: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        holder: str,
+        *,
+        lease_seconds: float = LEASE_SECONDS,
+        renew_seconds: float = RENEW_SECONDS,
+    ) -> None:
         """Hold it as ``holder``, a name that no other process has."""
         self._database = database
         self._holder = holder
+        self._lease_seconds = lease_seconds
+        self._renew_seconds = renew_seconds
         self._until = float("-inf")
         self._task: asyncio.Task[None] | None = None
 
@@ -60,13 +69,13 @@ class RowLease:
 
     async def _repeat(self) -> None:
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
+            await asyncio.sleep(self._renew_seconds)
             await self._ask()
 
     async def _ask(self) -> None:
         """Take or renew it, if nobody else has it."""
         began = asyncio.get_running_loop().time()
-        milliseconds = int(LEASE_SECONDS * 1_000)
+        milliseconds = int(self._lease_seconds * 1_000)
         was_held = await self.hold(_NAME)
         try:
             taken = await self._database.write(
@@ -75,6 +84,6 @@ class RowLease:
         except Exception as error:  # noqa: BLE001 - it is tried again, or runs out
             _log.warning("the lease was not renewed", error=str(error))
             return
-        self._until = began + LEASE_SECONDS if taken else float("-inf")
+        self._until = began + self._lease_seconds if taken else float("-inf")
         if bool(taken) is not was_held:
             _log.info("this node keeps house" if taken else "another node keeps house")

@@ -126,6 +126,10 @@ class Pool:
                 "idle_in_transaction_session_timeout": _milliseconds(bounds.answer_seconds_max),
                 "default_transaction_isolation": "read committed",
                 "jit": "off",
+                # Every statement has its index. Where the server guesses badly how many rows lie
+                # between two positions, it would read a whole board, and sort it, for a page.
+                "enable_seqscan": "off",
+                "enable_bitmapscan": "off",
             },
         )
         try:

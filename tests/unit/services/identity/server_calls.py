@@ -3,7 +3,7 @@
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from moothall.action.assertion import show_server_key, sign_assertion
-from moothall.services.identity.model import ServerSession
+from moothall.services.identity.model import KeyView, ServerSession
 from moothall.testing import OpenConnection, OpenHall, Visitor
 from moothall.testing.hall import ISSUER
 
@@ -38,6 +38,13 @@ def assertion(
 async def open_session(hall: OpenHall, text: str) -> ServerSession:
     opened: ServerSession = await hall.call("identity.open_server_session", {"assertion": text})
     return opened
+
+
+async def rotate_now(hall: OpenHall, boss: Visitor) -> KeyView:
+    """Make a key that signs as soon as may be, and let the time pass until it does."""
+    made: KeyView = await hall.call("identity.rotate_keys", {"now": True}, as_=boss)
+    hall.clock.advance(made.begins_at_ms - hall.clock.now_ms())
+    return made
 
 
 def as_visitor(session: ServerSession) -> Visitor:

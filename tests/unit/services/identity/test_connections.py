@@ -7,6 +7,7 @@ import pytest
 
 from moothall.action.connections import CloseReason, Connections
 from moothall.core.units import MINUTE_MS, SECOND_MS
+from moothall.services.identity.adapters.activity import SessionActivity
 from moothall.testing import OpenConnection, OpenHall, ProblemError, Visitor, open_test_hall
 
 IDLE_MS = 10 * MINUTE_MS
@@ -134,7 +135,8 @@ async def test_who_does_nothing_is_signed_out_and_told(idle_hall: OpenHall) -> N
     hall = idle_hall
     idle, busy = await hall.member("idle"), await hall.member("busy")
     connections: dict[str, OpenConnection] = {}
-    for passed in range(IDLE_MS // MINUTE_MS + 1):
+    late_ms = hall.hall.house.use(SessionActivity).late_ms
+    for passed in range((IDLE_MS + late_ms) // MINUTE_MS + 1):
         for visitor in (idle, busy):
             if passed % 4 == 0 and await _is_open(hall, visitor):
                 # Renewing is no activity.
@@ -166,7 +168,7 @@ async def test_a_restart_counts_as_activity_and_forgets_nobody(tmp_path: Path) -
         clock.advance(IDLE_MS - 1)
         await hall.run_job("identity.end_idle_sessions")
         assert await _is_open(hall, ann)
-        clock.advance(2)
+        clock.advance(2 + hall.hall.house.use(SessionActivity).late_ms)
         await hall.run_job("identity.end_idle_sessions")
         assert not await _is_open(hall, ann)
 

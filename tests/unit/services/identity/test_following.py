@@ -26,6 +26,7 @@ from moothall.services.identity.adapters.follower import (
 )
 from moothall.services.identity.restore import after_restore
 from moothall.testing import NearIssuer, OpenHall, Visitor, open_test_hall
+from tests.unit.services.identity.server_calls import rotate_now
 
 BOARDS = "https://boards.test"
 ROOMS = ("hall",)
@@ -450,7 +451,7 @@ async def test_an_unknown_key_is_a_reason_to_fetch_but_not_too_often(pair: Pair)
     async with pair.boards(is_following=False) as boards:
         await boards.run_job("identity.fetch_issuer_keys")
         at_home = await pair.home.member("ann")
-        await pair.home.call("identity.rotate_keys", {"now": True}, as_=pair.boss)
+        await rotate_now(pair.home, pair.boss)
         ann = await pair.home.token_for(at_home, BOARDS)
         assert await get_self(boards, ann) == "unauthenticated", "its key was never seen"
         await boards.run_job("identity.fetch_issuer_keys")  # at once, or it would wait for 30 s

@@ -217,11 +217,13 @@ async def test_turn_that_is_cut_off_before_its_commit_never_begins() -> None:
 @pytest.mark.requirement("R7")
 async def test_nobody_waits_where_nothing_is_under_way_or_for_ever() -> None:
     guesses = GuessesUnderWay(LockoutSettings())
-    assert not await Turn(guesses, 1_000).wait("alice")
+    assert not await Turn(guesses, 1_000).wait("alice", "a series")
     first, second = Turn(guesses, 1_000), Turn(guesses, 1_000)
     first.begin("alice")
     second.begin("alice")
-    waiting = [asyncio.create_task(Turn(guesses, 30_000).wait("alice")) for _ in range(4)]
+    waiting = [
+        asyncio.create_task(Turn(guesses, 30_000).wait("alice", "a series")) for _ in range(4)
+    ]
     await asyncio.sleep(0)
     waiting[0].cancel()
     first.end()  # wakes the first one, who has just given up

@@ -21,6 +21,7 @@ from tests.unit.services.identity.server_calls import (
     assertion,
     follow,
     open_session,
+    rotate_now,
     shown,
 )
 
@@ -110,7 +111,7 @@ async def test_the_feed_tells_who_went_and_what_changed_and_nothing_else(
     await hall.call("identity.rename_self", {"name": "Ada L"}, as_=ada)
     await hall.call("identity.close_session", as_=ada)
     await hall.call("identity.remove_member", {"member": "ben"}, as_=boss)
-    key = await hall.call("identity.rotate_keys", {"now": True}, as_=boss)
+    key = await rotate_now(hall, boss)
     await hall.call("identity.retire_key", {"kid": key.kid}, as_=boss)
     told = [await reader.next_event() for _ in range(7)]
     assert {(one.feed, one.stream) for one in told} == {(FEED, FEED)}

@@ -66,9 +66,11 @@ async def count(hall: OpenHall, table: str) -> int:
 
 
 async def tables(hall: OpenHall) -> list[str]:
-    rows = await hall.rows(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'leaderboards_%'"
-    )
+    known = {
+        "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND name",
+        "postgres": "SELECT tablename FROM pg_tables WHERE tablename",
+    }
+    rows = await hall.rows(f"{known[hall.hall.database.engine]} LIKE 'leaderboards_%'")
     return [str(name) for (name,) in rows]
 
 

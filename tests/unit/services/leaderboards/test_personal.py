@@ -61,7 +61,8 @@ async def check_is_whole(hall: OpenHall) -> None:
     assert await count(hall, "leaderboards_standing", f"entry_id NOT IN ({ranked})") == 0
     known = "SELECT entry_id FROM leaderboards_entry"
     assert await count(hall, "leaderboards_comment", f"entry_id NOT IN ({known})") == 0
-    assert await hall.rows("SELECT * FROM pragma_foreign_key_check") == []
+    if hall.hall.database.engine == "sqlite":  # PostgreSQL never stops checking keys
+        assert await hall.rows("SELECT * FROM pragma_foreign_key_check") == []
 
 
 SCORES = {"ann": [5.0, 9.0, 1.0], "bob": [9.0, 2.0], "cid": [3.0, 3.0, 3.0], "dan": [1.0]}

@@ -79,7 +79,8 @@ async def test_removed_entry_leaves_no_place_no_comment_and_no_orphan(
     assert await hall.rows("SELECT text FROM leaderboards_comment") == [("by bob",)]
     for table in ("leaderboards_proof", "files_hold"):
         assert await count(hall, table) == 0
-    assert await hall.rows("SELECT * FROM pragma_foreign_key_check") == []
+    if hall.hall.database.engine == "sqlite":  # PostgreSQL never stops checking keys
+        assert await hall.rows("SELECT * FROM pragma_foreign_key_check") == []
     known = "SELECT entry_id FROM leaderboards_entry"
     for table in ("rank", "standing"):
         assert await count(hall, f"leaderboards_{table} WHERE entry_id NOT IN ({known})") == 0

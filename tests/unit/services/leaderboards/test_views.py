@@ -219,6 +219,7 @@ async def test_board_tells_how_many_entries_count_and_wait_for_whom(
         assert (await cast.do(who, "get_board", **BOARD)).waiting == 2
 
 
+@pytest.mark.sqlite  # its words for a plan; tests/nodes/test_board_plans.py reads PostgreSQL's
 @pytest.mark.requirement("R53")
 async def test_pages_of_entries_seek_in_an_index_and_never_sort(cast: Cast) -> None:
     class Explained:

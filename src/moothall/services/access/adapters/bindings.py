@@ -30,6 +30,11 @@ class StoredBindings(BindingIndex):
         """Take built-in roles and what rooms need from the name plates."""
         settings = resources.use(AccessSettings)
         super().__init__(resources.clock.now_ms, settings.remembered_rows_max)
+        self._is_shared = resources.is_shared
+        self.reads = 0
+        """How often rows were read for this index."""
+        self.doubtful: set[str] = set()
+        """What was changed by hooks that ran too late to be sure of it; to be read again."""
         services = resources.services
         member = [p for service in services.values() for p in service.member_permissions]
         self.built_in = {MEMBER_ROLE: tuple(sorted(set(member)))}
@@ -92,11 +97,18 @@ class StoredBindings(BindingIndex):
 
         Args:
             tx: The transaction that changes the rows.
-            hook: Changes the index. It may run after the rows were learned by their notice, so
-                it must bear repeating.
+            hook: Changes the index; it must bear repeating.
             keys: All that it touches, each by ``Changed``.
         """
-        tx.on_commit(hook)
+        reads = self.reads
+
+        def change() -> None:
+            hook()
+            if self._is_shared and self.reads != reads:
+                # The commit may have been read already, with what another node did after it.
+                self.doubtful.update(keys)
+
+        tx.on_commit(change)
         for key in keys:
             await tx.tell_nodes(TOPIC, key)
 
@@ -113,6 +125,7 @@ class StoredBindings(BindingIndex):
             mark = self.begin_reading(principal)
             try:
                 held = await database.read(lambda tx: find_held(tx, principal))
+                self.reads += 1
                 if self.insert(principal, mark, held):
                     return
             finally:

@@ -9,6 +9,8 @@ or too much in between.
 - Who is being read just now is read again: their rows may be older than the notice.
 - What a commit of this node changes while it is read is read again too. A mark tells
   (``BindingIndex.begin_reading``).
+- A commit of this node may be read, with what another node did after it, before its own hook has
+  run. Whether it was, nobody can tell; a job reads again what such a hook changed.
 
 Whoever edits it: notices of one round are of no order, and several changes of one thing may have
 become one. So a notice says what to read, never what was done.
@@ -70,6 +72,7 @@ class BindingLearner:
     def __init__(self, index: StoredBindings) -> None:
         """Keep ``index`` up to date."""
         self._index = index
+        self._database: Database | None = None
 
     async def relearn(self, database: Database, keys: Sequence[str]) -> None:
         """Read anew what the keys name; without any, all that is remembered.
@@ -78,12 +81,30 @@ class BindingLearner:
             StorageUnavailableError: The rows cannot be read.
             OverloadedError: They change faster than they can be read.
         """
+        self._database = database
         wanted = self._want(keys) if keys else self._want_all()
         for _ in range(READS_MAX):
             if not wanted:
                 return
             wanted = await self._read(database, wanted)
         raise OverloadedError("what members hold changes too fast to be read", retry_after_ms=100)
+
+    async def confirm(self) -> None:
+        """Read again what a hook changed after its commit may have been learned.
+
+        Raises:
+            StorageUnavailableError: The rows cannot be read.
+            OverloadedError: They change faster than they can be read.
+        """
+        doubtful = self._index.doubtful
+        if self._database is None or not doubtful:
+            return
+        self._index.doubtful = set()
+        try:
+            await self.relearn(self._database, sorted(doubtful))
+        except BaseException:
+            self._index.doubtful |= doubtful
+            raise
 
     def _want_all(self) -> _Wanted:
         """Return all that this node knows; who is not kept is dropped."""
@@ -132,6 +153,7 @@ class BindingLearner:
         marks = {what: index.begin_reading(what) for what in wanted.marks()}
         try:
             found = await database.read(lambda tx: _load(tx, wanted))
+            index.reads += 1
             gone = self._take_roles(wanted, found, marks, again)
             self._take_members(wanted, found, marks, again)
             self._take_shared(wanted, found, marks, again)

@@ -95,7 +95,8 @@ async def has_other_member(
 ) -> bool:
     """Tell whether a member other than ``subject`` holds ``role`` right at ``path``, unbanned.
 
-    A team does not count, because it may be empty, nor does everyone.
+    A team does not count, because it may be empty, nor does everyone. Whoever decides by it
+    holds ``locks.lock_administrators``.
     """
     sql = """
     SELECT subject FROM access_binding
@@ -105,9 +106,9 @@ async def has_other_member(
       WHERE access_ban.member_id = access_binding.subject AND access_ban.path = $2
       AND (access_ban.until_ms IS NULL OR access_ban.until_ms > $5)
     )
-    ORDER BY subject LIMIT 1
+    LIMIT 1
     """
-    return bool(await tx.lock_rows(sql, role, path, subject, EVERYONE, now_ms))
+    return await tx.fetch_one(sql, role, path, subject, EVERYONE, now_ms) is not None
 
 
 async def list_bindings(tx: Transaction, after: tuple[str, str, str], limit: int) -> list[Binding]:

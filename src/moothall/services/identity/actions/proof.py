@@ -54,6 +54,8 @@ class Guess:
     known: KnownPassword = field(repr=False)
     guesses: Guesses | None
     left_ms: int
+    series: str
+    """Of the guesses that it is one of, or that have set the lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +135,9 @@ async def give_back(ctx: Context, guess: Guess) -> None:
     """Give back a guess that was right or never looked at, when the deed could not be done."""
     if guess.guesses is None:
         return
-    series = guess.guesses.series
 
     async def step(step: Context) -> None:
-        await lockout.update_guess_taken_back(step.tx, guess.kept, guess.key, series)
+        await lockout.update_guess_taken_back(step.tx, guess.kept, guess.key, guess.series)
 
     await ctx.write(step, outcome=None)
 
@@ -159,7 +160,7 @@ async def _prove(ctx: Context, find: Find, digest: str, password: str, turn: Tur
         return await _reserve(step, find, digest, turn)
 
     guess = await ctx.write(reserve, outcome=None)
-    while guess.left_ms > 0 and await turn.wait(guess.key):
+    while guess.left_ms > 0 and await turn.wait(guess.key, guess.series):
         guess = await ctx.write(reserve, outcome=None)
     check_is_not_locked(guess.left_ms)
     known = guess.known
@@ -200,15 +201,16 @@ async def _reserve(step: Context, find: Find, digest: str, turn: Turn) -> Guess:
     left_ms = lock_left_ms(before, step.now_ms, settings.duration_ms)
     if before is not None and before.locked_until_ms > 0:
         left_ms = watch.left_ms(key, before, left_ms)
-    if left_ms > 0:
-        return Guess(kept, key, KnownPassword(), None, left_ms)
+    if before is not None and left_ms > 0:
+        return Guess(kept, key, KnownPassword(), None, left_ms, before.series)
     guesses = count_guess(before, step.new_id(), step.now_ms, settings)
     await lockout.update_guesses(step.tx, kept, key, guesses)
     if guesses.locked_until_ms > 0:
         step.tx.on_commit(lambda: watch.begin(key, guesses, settings.duration_ms))
+        step.tx.on_commit(lambda: turn.note_lock(guesses.series))
     # Before anybody whom it locked out is answered, so that they see it under way.
     step.tx.on_commit(lambda: turn.begin(key))
-    return Guess(kept, key, known, guesses, 0)
+    return Guess(kept, key, known, guesses, 0, guesses.series)
 
 
 async def _count_name(step: Context, kept: Kept, key: str) -> None:

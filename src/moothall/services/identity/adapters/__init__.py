@@ -80,7 +80,9 @@ def _provide_issuer(resources: Resources) -> Mapping[type, object]:
         CommonPasswords: CommonPasswords(),
         MemberLocks: MemberLocks(resources.clock),
         UnknownLocks: UnknownLocks(resources.clock),
-        GuessesUnderWay: GuessesUnderWay(resources.use(LockoutSettings)),
+        GuessesUnderWay: GuessesUnderWay(
+            resources.use(LockoutSettings), is_shared=resources.is_shared
+        ),
         UnknownNames: UnknownNames(resources.derive_key("unknown names")),
         RecoverySeal: RecoverySeal(resources.derive_key("recovery codes"), resources.entropy),
         Senders: Senders(resources.senders),

@@ -3,7 +3,10 @@
 A reserved guess counts as wrong until it is answered, so several right sign-ins of one account
 in the same moment use up all its guesses at once. Whoever comes next finds a lock that one of
 the answers may lift, and waits for it here. The rows alone decide who is let in: this is only
-about when to ask them again, and it knows nothing of other processes.
+about when to ask them again.
+
+It knows nothing of guesses at other nodes of the hall. So who meets a lock that another node has
+just set asks again for a moment, which is longer than a password is looked at.
 """
 
 import asyncio
@@ -12,6 +15,13 @@ from contextlib import suppress
 
 from moothall.core.units import SECOND_MS
 from moothall.services.identity.model import LockoutSettings
+
+ELSEWHERE_SECONDS = 0.5
+"""For how long after it was first met here a lock that another node has set may soon be lifted."""
+
+ASK_AGAIN_SECONDS = 0.1
+
+LOCKS_MET_MAX = 10_000
 
 
 class _Name:
@@ -27,11 +37,14 @@ class _Name:
 class GuessesUnderWay:
     """Counts the guesses under way in this process, and wakes who waits for their answers."""
 
-    def __init__(self, settings: LockoutSettings) -> None:
-        """Begin with none."""
+    def __init__(self, settings: LockoutSettings, *, is_shared: bool = False) -> None:
+        """Begin with none; with ``is_shared`` there may be other nodes."""
         self._settings = settings
+        self._is_shared = is_shared
         self._names: dict[str, _Name] = {}
         self._waiting = 0
+        self._met: dict[str, float] = {}
+        """Until when locks that were met, by their series, may be lifted from elsewhere."""
 
     def __len__(self) -> int:
         """Return of how many names guesses are under way."""
@@ -58,17 +71,24 @@ class GuessesUnderWay:
                 if name.under_way:
                     break
 
-    async def wait(self, key: str, until_s: float) -> bool:
+    def note_own(self, series: str) -> None:
+        """Note a lock that a guess at this node has set: its answer comes here."""
+        self._meet(series, 0.0)
+
+    async def wait(self, key: str, series: str, until_s: float) -> bool:
         """Wait for an answer; False if none is to come, too many wait, or it takes too long.
 
         Args:
             key: Of the account or name.
+            series: Of the guesses that set the lock.
             until_s: By the clock of the running loop.
         """
         name, settings = self._names.get(key), self._settings
-        if name is None or len(name.waiting) >= settings.waiting_per_account_max:
-            return False
         if self._waiting >= settings.waiting_max:
+            return False
+        if name is None:
+            return self._is_shared and await self._wait_elsewhere(series, until_s)
+        if len(name.waiting) >= settings.waiting_per_account_max:
             return False
         future = asyncio.get_running_loop().create_future()
         name.waiting.append(future)
@@ -83,6 +103,26 @@ class GuessesUnderWay:
             with suppress(ValueError):  # Whoever was woken is not in the row any more.
                 name.waiting.remove(future)
         return True
+
+    async def _wait_elsewhere(self, series: str, until_s: float) -> bool:
+        """Wait for a moment, if another node has just set the lock."""
+        now_s = asyncio.get_running_loop().time()
+        ends_s = min(self._meet(series, now_s + ELSEWHERE_SECONDS), until_s)
+        if now_s >= ends_s:
+            return False
+        self._waiting += 1
+        try:
+            await asyncio.sleep(min(ASK_AGAIN_SECONDS, ends_s - now_s))
+        finally:
+            self._waiting -= 1
+        return True
+
+    def _meet(self, series: str, until_s: float) -> float:
+        """Return until when a lock may be lifted from elsewhere; ``until_s`` if it is new here."""
+        if len(self._met) >= LOCKS_MET_MAX:
+            for old in list(self._met)[: LOCKS_MET_MAX // 2]:
+                del self._met[old]
+        return self._met.setdefault(series, until_s)
 
 
 class Turn:
@@ -105,9 +145,13 @@ class Turn:
             self._key = key
             self._guesses.begin(key)
 
-    async def wait(self, key: str) -> bool:
+    def note_lock(self, series: str) -> None:
+        """Note that the guess has locked its account, now that this is durable."""
+        self._guesses.note_own(series)
+
+    async def wait(self, key: str, series: str) -> bool:
         """Wait for the answer to another guess; False if it is no use to ask again."""
-        return await self._guesses.wait(key, self._until_s)
+        return await self._guesses.wait(key, series, self._until_s)
 
     def end(self) -> None:
         """Count the guess as answered, if it was ever reserved."""
