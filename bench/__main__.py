@@ -3,11 +3,12 @@
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import structs
 
-from bench import cases, report, yardsticks
+from bench import cases, postgres, report, yardsticks
 from bench.hall import HallError
 from bench.load import LoadError
 from bench.wires import IN_FLIGHT_MAX
@@ -15,6 +16,9 @@ from bench.worker import WorkerError
 
 MEASURED_S_MAX = 180.0
 """An access token lives for five minutes and is not renewed within a case."""
+
+SQLITE = "sqlite"
+ENGINES = (SQLITE, postgres.ENGINE)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -25,6 +29,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--warmup", type=float, default=1.0, help="seconds of each case not measured (1)")
     add("--entries", type=int, default=20_000, help="rows on the board beforehand (20000)")
     add("--only", action="append", default=[], metavar="CASE", help="ping or websocket/ping:64")
+    add("--engine", choices=ENGINES, action="append", help="where the hall keeps its rows (both)")
     add("--doors", action="store_true", help="the same calls at each door, 1 and 64 connections")
     add("--in-flight", type=int, default=1, help="calls under way on each connection (1)")
     add("--tls", action="store_true", help="run everything again over TLS")
@@ -44,18 +49,38 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     if not 1 <= chosen.in_flight <= IN_FLIGHT_MAX:
         parser.error(f"--in-flight lies between 1 and {IN_FLIGHT_MAX}")
     try:
-        found = cases.select(chosen.only, cases.DOOR_CASES if chosen.doors else cases.CASES)
-        chosen.cases = [structs.replace(each, in_flight=chosen.in_flight) for each in found]
+        chosen.cases = find_cases(
+            chosen.engine or ENGINES, chosen.only, chosen.in_flight, are_doors=chosen.doors
+        )
     except ValueError as error:
         parser.error(str(error))
     return chosen
 
 
-def measure(chosen: argparse.Namespace, folder: Path) -> report.Run:
+def find_cases(
+    engines: Sequence[str], only: Sequence[str], in_flight: int, *, are_doors: bool
+) -> dict[str, list[cases.Case]]:
+    """Return the cases by engine; an engine that has none of these names is left out.
+
+    Raises:
+        ValueError: A name fits no case of any of the engines.
+    """
+    offered = {SQLITE: cases.CASES, postgres.ENGINE: cases.POSTGRES_CASES}
+    by_engine = {engine: cases.DOOR_CASES if are_doors else offered[engine] for engine in engines}
+    wanted = cases.select(only, [case for each in by_engine.values() for case in each])
+    return {
+        engine: [structs.replace(case, in_flight=in_flight) for case in each if case in wanted]
+        for engine, each in by_engine.items()
+        if any(case in wanted for case in each)
+    }
+
+
+def measure(
+    chosen: argparse.Namespace, found: list[cases.Case], times: cases.Times, folder: Path
+) -> report.Run:
     """Take the yardsticks, run the cases, take the yardsticks again."""
     machine = report.this_machine()
-    times = cases.Times(chosen.warmup, chosen.seconds)
-    names = sorted({case.yardstick for case in chosen.cases} - {*yardsticks.ALWAYS})
+    names = dict.fromkeys((*yardsticks.ALWAYS, *sorted({case.yardstick for case in found})))
     take_s = min(times.measured_s, yardsticks.TAKE_S_MAX)
     yard = yardsticks.Yard(folder, take_s, names, chosen.in_flight)
     rounds = []
@@ -66,11 +91,12 @@ def measure(chosen: argparse.Namespace, folder: Path) -> report.Run:
         tell("yardsticks")
         yard.take_all()
         rounds.append(
-            cases.measure(chosen.program, filled, chosen.cases, times, yard, tls=tls, tell=tell)
+            cases.measure(chosen.program, filled, found, times, yard, tls=tls, tell=tell)
         )
     tell("yardsticks")
     yard.take_all()
     return report.Run(
+        engine=SQLITE,
         machine=machine,
         entries=chosen.entries,
         times=times,
@@ -85,19 +111,41 @@ def tell(what: str) -> None:
     print(f"... {what}", file=sys.stderr, flush=True)
 
 
-def main() -> int:
+def measure_postgres(
+    chosen: argparse.Namespace, found: list[cases.Case], times: cases.Times, folder: Path
+) -> report.Run:
+    """Do the same on PostgreSQL."""
+    return postgres.measure(
+        chosen.program,
+        found,
+        times,
+        data=chosen.data,
+        folder=folder,
+        entries=chosen.entries,
+        in_flight=chosen.in_flight,
+        tls=chosen.tls,
+        tell=tell,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
     """Run the bench; return 1 if a call of any case failed or the hall did not serve."""
-    chosen = parse()
+    chosen = parse(arguments)
+    times = cases.Times(chosen.warmup, chosen.seconds)
+    runs = []
     try:
-        with tempfile.TemporaryDirectory(prefix="moothall-bench-", dir=chosen.data) as folder:
-            run = measure(chosen, Path(folder))
+        for engine, found in chosen.cases.items():
+            with tempfile.TemporaryDirectory(prefix="moothall-bench-", dir=chosen.data) as folder:
+                take = measure if engine == SQLITE else measure_postgres
+                run = take(chosen, found, times, Path(folder))
+            runs.append(run)
+            print(report.as_text(run), *postgres.ratios(run), "", sep="\n")
     except (HallError, LoadError, WorkerError) as error:
         print(error, *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
         return 1
-    print(report.as_text(run))
     if chosen.json:
-        chosen.json.write_bytes(report.as_json(run) + b"\n")
-    return 1 if run.failures else 0
+        chosen.json.write_bytes(report.as_json(runs) + b"\n")
+    return 1 if any(run.failures for run in runs) else 0
 
 
 if __name__ == "__main__":

@@ -69,6 +69,17 @@ DOOR_CASES = tuple(
 """The same calls at each door (``--doors``)."""
 
 
+POSTGRES_CASES = (
+    Case("leaderboards.submit_score", 64, "pgbench"),
+    Case("leaderboards.get_rank", 64, "pgbench-S"),
+    Case("hall.ping", 64, "asgi"),
+    Case("leaderboards.submit_score", 64, "pgbench", wires.WEBSOCKET),
+    Case("leaderboards.get_rank", 64, "pgbench-S", wires.WEBSOCKET),
+    Case("hall.ping", 64, "websocket", wires.WEBSOCKET),
+)
+"""On PostgreSQL: a write, a read, and a call that asks the database for nothing."""
+
+
 class Times(msgspec.Struct, frozen=True):
     """How long each case runs, in seconds."""
 
@@ -112,12 +123,17 @@ class Round(msgspec.Struct, frozen=True):
 
 
 class Filled(msgspec.Struct, frozen=True):
-    """A hall's data once its members and its board are there."""
+    """A hall's data once its members and its board are there.
+
+    ``options`` are the flags that it is started with, and ``beside_pids`` what it works with.
+    """
 
     folder: Path
     members: list[Member]
     board_id: str
     start_empty_s: float
+    options: tuple[str, ...] = ()
+    beside_pids: dict[str, int] = {}
 
 
 def select(wanted: Sequence[str], cases: Sequence[Case] = CASES) -> list[Case]:
@@ -155,19 +171,21 @@ def fill(
     entries: int,
     level: str = "write",
     members: int = MEMBERS,
+    options: tuple[str, ...] = (),
+    beside_pids: dict[str, int] | None = None,
 ) -> Filled:
     """Start a fresh hall, sign members in, fill a board, and stop the hall.
 
     Everybody has ``level`` at the board.
     """
     folder.mkdir(mode=0o700)
-    with serve(program, folder, tls=tls) as (hall, start_empty_s):
+    with serve(program, folder, tls=tls, options=options) as (hall, start_empty_s):
         signed = [sign_in(hall, f"bencher{number:02}") for number in range(members)]
         claim_administration(hall, folder, signed[0])
         board_id = create_board(hall, signed[0], level)
         names = [member.name for member in signed]
         import_entries(hall, signed[0], board_id, names, entries)
-    return Filled(folder, signed, board_id, start_empty_s)
+    return Filled(folder, signed, board_id, start_empty_s, options, beside_pids or {})
 
 
 def measure(
@@ -182,23 +200,24 @@ def measure(
 ) -> Round:
     """Start the filled hall again and run the cases on it, one after the other."""
     results = []
-    with serve(program, filled.folder, tls=tls) as (hall, start_filled_s):
+    with serve(program, filled.folder, tls=tls, options=filled.options) as (hall, start_filled_s):
         idle_bytes = hall.memory_bytes()
         for case in cases:
             tell(f"{case.name}{' over TLS' if tls else ''}")
             renew(hall, filled.members, times.total_s)
             hall.hang_up()
             plan = load.Plan(
-                port=hall.line_port if case.door == wires.NDJSON else hall.port,
+                ports=[hall.line_port if case.door == wires.NDJSON else hall.port],
                 tls=tls,
                 connections=case.connections,
                 warmup_s=times.warmup_s,
                 seconds=times.measured_s,
-                server_pid=hall.pid,
+                server_pids=[hall.pid],
                 scripts=[script(case, each, filled.board_id) for each in filled.members],
                 door=case.door,
                 tokens=[each.access_token for each in filled.members],
                 in_flight=case.in_flight,
+                beside_pids=filled.beside_pids,
             )
             before = yard.last(case.yardstick)
             outcome = load.run(plan)

@@ -131,12 +131,12 @@ def measure(
                 renew(hall, filled.members, 2 * WAIT_S + seconds)
                 hall.hang_up()
                 plan = load.Plan(
-                    port=hall.port,
+                    ports=[hall.port],
                     tls=tls,
                     connections=connections,
                     warmup_s=WAIT_S,
                     seconds=WAIT_S + seconds,
-                    server_pid=hall.pid,
+                    server_pids=[hall.pid],
                     scripts=[script(SUBMIT, each, filled.board_id) for each in filled.members],
                     door=wires.WEBSOCKET,
                     tokens=[each.access_token for each in filled.members],

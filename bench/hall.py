@@ -174,18 +174,20 @@ def serve(
     tls: bool,
     limits_scale: str = LIMITS_SCALE,
     per_source_max: int = CONNECTIONS_PER_SOURCE_MAX,
+    options: Sequence[str] = (),
 ) -> Iterator[tuple[Hall, float]]:
     """Run a hall on the data in ``folder``; give it and the seconds until it answered.
 
     With ``limits_scale="1"`` its rate limits are those of any hall, and with
-    ``per_source_max=256`` its bound of connections from one address.
+    ``per_source_max=256`` its bound of connections from one address. ``options`` are more flags,
+    such as ``--database``.
 
     Raises:
         HallError: It did not start; the text holds the end of its log.
     """
     port = free_port()
     command = [str(program), "serve", "--data", str(folder), "--host", "127.0.0.1"]
-    command += ["--port", str(port)]
+    command += ["--port", str(port), *options]
     if not tls:
         command.append("--insecure")
     log_path = folder.with_suffix(".log")

@@ -7,6 +7,7 @@ samples the server's processor time itself, at the very edges of the measured wi
 """
 
 import asyncio
+import contextlib
 import ssl
 import subprocess
 import sys
@@ -30,22 +31,25 @@ OVERHEAD_S_MAX = 120.0
 class Plan(msgspec.Struct, frozen=True):
     """What to call, how often, and for how long.
 
-    Connection ``i`` plays ``scripts[i % len(scripts)]`` over and over, each script being a list
-    of whole HTTP requests, or of calls in JSON-RPC. Before that it signs in with
-    ``tokens[i % len(tokens)]``, where the door's connections are signed in and there are tokens.
+    Connection ``i`` goes to ``ports[i % len(ports)]`` and plays ``scripts[i % len(scripts)]`` over
+    and over, each script being a list of whole HTTP requests, or of calls in JSON-RPC. Before that
+    it signs in with ``tokens[i % len(tokens)]``, where the door's connections are signed in and
+    there are tokens.
     """
 
-    port: int
+    ports: list[int]
     tls: bool
     connections: int
     warmup_s: float
     seconds: float
-    server_pid: int
+    server_pids: list[int]
     scripts: list[list[str]]
     door: str = wires.HTTPS
     tokens: list[str] = []
     in_flight: int = 1
     """Calls that each connection keeps under way."""
+    beside_pids: dict[str, int] = {}
+    """What the server works with, by name: the first process of each, such as PostgreSQL's."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -61,6 +65,14 @@ class Outcome(msgspec.Struct, frozen=True):
     generator_cpu_s: float
     failures: int
     first_failure: str
+    beside_cpu_s: dict[str, float] = {}
+
+    @property
+    def beside_cpu_us(self) -> dict[str, float]:
+        """Processor time of what the server works with, in µs per call, by name."""
+        return {
+            name: seconds * 1e6 / max(self.calls, 1) for name, seconds in self.beside_cpu_s.items()
+        }
 
     @property
     def calls_per_s(self) -> float:
@@ -69,7 +81,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     @property
     def server_cpu_us(self) -> float:
-        """Processor time of the server and its children, in µs per call."""
+        """Processor time of all servers and their children, in µs per call."""
         return self.server_cpu_s * 1e6 / max(self.calls, 1)
 
     @property
@@ -88,10 +100,21 @@ class LoadError(Exception):
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time of a process and its running children so far."""
+    """Return the processor time of a process and its children so far, ended ones included."""
     process = psutil.Process(pid)
-    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
-    return float(sum(each.user + each.system for each in times))
+    own = process.cpu_times()
+    seconds = own.user + own.system + own.children_user + own.children_system
+    for child in process.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since it was listed
+            times = child.cpu_times()
+            seconds += times.user + times.system
+    return float(seconds)
+
+
+def sample(plan: Plan) -> tuple[float, dict[str, float]]:
+    """Return the processor time of the servers so far, and of what they work with."""
+    beside = {name: cpu_seconds(pid) for name, pid in plan.beside_pids.items()}
+    return sum(map(cpu_seconds, plan.server_pids)), beside
 
 
 def quantile_ms(ticks: dict[int, int], part: float) -> float:
@@ -128,7 +151,7 @@ async def connect(plan: Plan, tally: wires.Tally) -> list[wires.Connection]:
             _, connection = await loop.create_connection(
                 lambda: make(tally, scripts[number % len(scripts)], opening),
                 "127.0.0.1",
-                plan.port,
+                plan.ports[number % len(plan.ports)],
                 ssl=context,
             )
             await connection.opened
@@ -146,13 +169,13 @@ async def play(plan: Plan) -> Outcome:
         connection.begin()
     await asyncio.sleep(plan.warmup_s)
 
-    server_before = cpu_seconds(plan.server_pid)
+    server_before, beside_before = sample(plan)
     tally.measuring = True
     began_at, own_before = time.perf_counter(), time.process_time()
     await asyncio.sleep(plan.seconds)
     tally.measuring = tally.sending = False
     ended_at, own_after = time.perf_counter(), time.process_time()
-    server_after = cpu_seconds(plan.server_pid)
+    server_after, beside_after = sample(plan)
 
     try:
         async with asyncio.timeout(SETTLE_S_MAX):
@@ -173,6 +196,7 @@ async def play(plan: Plan) -> Outcome:
         generator_cpu_s=own_after - own_before,
         failures=tally.failures,
         first_failure=tally.first_failure,
+        beside_cpu_s={name: beside_after[name] - beside_before[name] for name in beside_after},
     )
 
 

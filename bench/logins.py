@@ -62,12 +62,12 @@ def request_of(action: str, fields: object) -> str:
 def plan(hall: Hall, connections: int, seconds: float, requests: list[str]) -> load.Plan:
     """Return a plan in which each connection repeats one of ``requests``."""
     return load.Plan(
-        port=hall.port,
+        ports=[hall.port],
         tls=False,
         connections=connections,
         warmup_s=0.5,
         seconds=seconds,
-        server_pid=hall.pid,
+        server_pids=[hall.pid],
         scripts=[[request] for request in requests],
     )
 

@@ -29,8 +29,9 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """Everything one run of the bench has seen."""
+    """Everything one run of the bench has seen on one engine."""
 
+    engine: str
     machine: Machine
     entries: int
     times: Times
@@ -67,6 +68,7 @@ class Row(msgspec.Struct, frozen=True):
     generator_share: float
     failures: int
     first_failure: str
+    beside_cpu_us: dict[str, float]
 
 
 def this_machine() -> Machine:
@@ -114,22 +116,27 @@ def row(result: Result, plain: Result, *, tls: bool) -> Row:
         generator_share=seen.generator_share,
         failures=seen.failures,
         first_failure=seen.first_failure,
+        beside_cpu_us=seen.beside_cpu_us,
     )
 
 
-def as_json(run: Run) -> bytes:
-    """Return all figures as indented JSON, with the table's lines as ``rows``."""
+def as_json(runs: Sequence[Run]) -> bytes:
+    """Return all figures as indented JSON: a list of runs, with the table's lines as ``rows``."""
     return msgspec.json.format(
         msgspec.json.encode(
-            {
-                "machine": run.machine,
-                "entries": run.entries,
-                "durability": run.durability,
-                "times": run.times,
-                "yardsticks": run.yardsticks,
-                "rows": rows(run),
-                "footprints": [{"tls": one.tls, "hall": one.footprint} for one in run.rounds],
-            }
+            [
+                {
+                    "engine": run.engine,
+                    "machine": run.machine,
+                    "entries": run.entries,
+                    "durability": run.durability,
+                    "times": run.times,
+                    "yardsticks": run.yardsticks,
+                    "rows": rows(run),
+                    "footprints": [{"tls": one.tls, "hall": one.footprint} for one in run.rounds],
+                }
+                for run in runs
+            ]
         )
     )
 
@@ -149,7 +156,7 @@ def header(run: Run) -> Iterator[str]:
         f" SQLite {machine.sqlite}, load {machine.load_average:.1f} before"
     )
     yield (
-        f"durability {run.durability}; {doors}; {run.entries:,} entries on the board;"
+        f"{run.engine}, durability {run.durability}; {doors}; {run.entries:,} entries on the board;"
         f" {run.times.measured_s:g} s a case after {run.times.warmup_s:g} s of warm-up"
     )
 
@@ -188,7 +195,9 @@ def case_table(lines: Sequence[Row]) -> list[str]:
         "of plain",
         "p50 ms",
     ]
-    title += ["p99 ms", "server µs", "generator µs", "failures"]
+    beside = list(lines[0].beside_cpu_us)
+    title += ["p99 ms", "server µs", *(f"{name} µs" for name in beside)]
+    title += ["generator µs", "failures"]
     cells = [
         [
             each.case,
@@ -205,6 +214,7 @@ def case_table(lines: Sequence[Row]) -> list[str]:
             f"{each.p50_ms:.2f}",
             f"{each.p99_ms:.2f}",
             f"{each.server_cpu_us:.1f}",
+            *(f"{each.beside_cpu_us[name]:.1f}" for name in beside),
             f"{each.generator_cpu_us:.1f}",
             f"{each.failures:,}",
         ]

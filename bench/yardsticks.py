@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,24 +76,41 @@ class Yardstick(msgspec.Struct, frozen=True):
         return (max(rates) - min(rates)) / self.per_s
 
 
+class Deed(msgspec.Struct, frozen=True):
+    """A yardstick of somebody else: what it is, and how it is taken for so many seconds."""
+
+    meaning: str
+    take: Callable[[float], Take]
+
+
 class Yard:
     """Takes yardsticks with files under ``folder``, each for ``seconds``, and keeps them.
 
-    Those of ``ALWAYS`` and of ``names``; bare servers with ``in_flight`` calls on a connection.
+    Those of ``names``; bare servers with ``in_flight`` calls on a connection. ``others`` are
+    such that this module does not know, by name.
     """
 
     def __init__(
-        self, folder: Path, seconds: float, names: Iterable[str] = (), in_flight: int = 1
+        self,
+        folder: Path,
+        seconds: float,
+        names: Iterable[str] = (),
+        in_flight: int = 1,
+        others: Mapping[str, Deed] | None = None,
     ) -> None:
         self._folder = folder
         self._seconds = seconds
         self._in_flight = in_flight
-        self.yardsticks = {name: Yardstick(name, MEANINGS[name], []) for name in (*ALWAYS, *names)}
+        self._others = others or {}
+        meanings = MEANINGS | {name: deed.meaning for name, deed in self._others.items()}
+        self.yardsticks = {name: Yardstick(name, meanings[name], []) for name in names}
 
     def take(self, name: str) -> Take:
         """Measure one yardstick."""
         with tempfile.TemporaryDirectory(prefix="yardstick-", dir=self._folder) as folder:
-            if name in ALWAYS:
+            if name in self._others:
+                take = self._others[name].take(self._seconds)
+            elif name in DEEDS:
                 take = DEEDS[name](Path(folder), self._seconds)
             else:
                 door, connections = BARE[name]
@@ -208,12 +225,12 @@ def take_calls(
     """Call a server with the generator of the cases."""
     outcome = load.run(
         load.Plan(
-            port=port,
+            ports=[port],
             tls=False,
             connections=connections,
             warmup_s=0.5,
             seconds=seconds,
-            server_pid=pid,
+            server_pids=[pid],
             scripts=[[text]],
             door=door,
             in_flight=in_flight,
@@ -225,7 +242,7 @@ def take_calls(
 
 
 ALWAYS = ("fsync", "commit", "row")
-"""Taken in every run: they say which disk it was."""
+"""Taken in every run on SQLite: they say which disk it was."""
 MEANINGS = {
     "fsync": "append 4 KiB, fdatasync",
     "commit": "SQLite WAL, synchronous=FULL, one INSERT per commit",

@@ -67,7 +67,7 @@ _ON_BOTH = ("tests/unit/services", "tests/conformance", "tests/plays", "tests/si
 
 _HALLS = {
     "OpenHall", "open_test_hall", "open_site", "open_hall", "RunningHall", "StartHall", "hall",
-    "shared_hall", "start_hall",
+    "shared_hall", "start_hall", "simulate",
 }  # fmt: skip
 """What a test imports or asks for that has to do with a hall; by one of these it is known."""
 

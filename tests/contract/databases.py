@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol, TypeVar
 
 from moothall.ports.database import Database, Transaction
-from moothall.storage.postgres import PostgresDatabase, read_address
+from moothall.storage.postgres import PostgresBounds, PostgresDatabase, read_address
 from moothall.storage.sqlite import SqliteDatabase
 from tests.servers.postgres import make_database
 
@@ -37,9 +37,15 @@ async def open_sqlite(place: Path) -> OpenDatabase:
     return SqliteDatabase.open(place / "hall.sqlite", on_sync_failure=never)
 
 
+_PATIENT = PostgresBounds(
+    wait_seconds_max=60.0, statement_seconds_max=30.0, lock_seconds_max=30.0, write_seconds_max=60.0
+)
+"""Hundreds of calls wait for each other here, on a machine that may be busy."""
+
+
 async def open_postgres(place: Path) -> OpenDatabase:
     name = f"contract_{blake2b(str(place).encode(), digest_size=8).hexdigest()}"
-    return await PostgresDatabase.open(read_address(await make_database(name)))
+    return await PostgresDatabase.open(read_address(await make_database(name)), bounds=_PATIENT)
 
 
 ADAPTERS: dict[str, Adapter] = {"sqlite": open_sqlite, "postgres": open_postgres}

@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from moothall.action.tail import Tail
@@ -518,6 +519,74 @@ async def test_r16_nothing_is_given_to_a_member_who_goes_at_once(nodes: Nodes) -
     assert len(seen) > 1, "some were given first, some refused"
 
 
+@pytest.mark.requirement("R16")
+async def test_r16_a_member_who_is_given_something_goes_after_it(nodes: Nodes) -> None:
+    """The grant is held up just before its row; whoever removes the member waits for it."""
+    first, second = nodes.halls
+    boss, bob = await first.administrator("boss"), await first.member("bob")
+    blocker = await asyncpg.connect(first.settings.database)
+    try:
+        transaction = blocker.transaction()
+        await transaction.start()
+        await blocker.execute(
+            "INSERT INTO access_binding (subject, path, role, granted_by, granted_at_ms) "
+            "VALUES ($1, '', 'auditor', '', 0)",
+            bob.member_id,
+        )
+        fields = {"member": "bob", "role": "auditor"}
+        grant_ = asyncio.create_task(do(second, boss, "grant_role", **fields))
+        await until_waiting(blocker, 1)
+        removal = asyncio.create_task(first.call("identity.remove_account", PROOF, as_=bob))
+        waiting = asyncio.create_task(until_waiting(blocker, 2))
+        await asyncio.wait({removal, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        await transaction.rollback()
+        await asyncio.gather(grant_, removal)
+        waiting.cancel()
+    finally:
+        await blocker.close()
+    assert await count_of(first, bob) == [0, 0, 0]
+
+
+@pytest.mark.requirement("R16")
+async def test_r16_nothing_is_given_to_a_member_whose_removal_is_under_way(nodes: Nodes) -> None:
+    """The removal is held up within; whoever gives something waits for it."""
+    first, second = nodes.halls
+    boss, bob = await first.administrator("boss"), await first.member("bob")
+    blocker = await asyncpg.connect(first.settings.database)
+    try:
+        transaction = blocker.transaction()
+        await transaction.start()
+        await blocker.execute(HOLD, "access.administrators", (1 << 62) - 1)
+        remove = first.call("identity.remove_member", {"member": "bob"}, as_=boss)
+        removal = asyncio.create_task(remove)
+        await until_waiting(blocker, 1)
+        request = {"member": bob.member_id, "role": "auditor"}
+        grant_ = asyncio.create_task(second.answer("access.grant_role", request, token=boss.token))
+        await until_waiting(blocker, 2)
+        await transaction.rollback()
+        reply, _ = await asyncio.gather(grant_, removal)
+    finally:
+        await blocker.close()
+    assert reply.problem is not None
+    assert reply.problem.name == "member_not_found"
+    assert await count_of(first, bob) == [0, 0, 0]
+
+
+HOLD = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0) & $2)"
+"""As PostgresTransaction.lock does."""
+
+
+async def until_waiting(connection: asyncpg.Connection, number: int) -> None:
+    """Wait until so many of the hall's transactions wait for a lock."""
+    sql = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+    """
+    async with asyncio.timeout(10):
+        while await connection.fetchval(sql) < number:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.005)
+
+
 @pytest.mark.requirement("R59")
 async def test_r59_whoever_hears_that_nothing_is_left_at_a_resource_can_rely_on_it(
     nodes: Nodes,
@@ -569,3 +638,9 @@ async def test_r11_all_nodes_show_one_secret_and_forget_it_when_it_is_spent(
     await second.call("access.claim_administration", {"secret": secret}, as_=ann)
     await asyncio.wait_for(spent.wait(), WITHIN_SECONDS)
     await until(lambda: index_of(first).allows(ann.member_id, "*", ""))
+    assert await renew_secret(second.hall, tmp_path / "second") is None
+    assert not (tmp_path / "second").exists()
+    # As docs/how-to/run-sign-in.md lets whoever holds the rows do.
+    reset = "UPDATE access_claim SET claimed_by = NULL, claimed_at_ms = NULL"
+    await first.hall.database.write(lambda tx: tx.execute(reset))
+    assert await share_secret(second, tmp_path / "second") != secret, "what was used stays useless"

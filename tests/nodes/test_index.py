@@ -52,8 +52,18 @@ class TwoNodes(RuleBasedStateMachine):
         self.boss = await self.halls[0].administrator("boss")
         for name in MEMBERS:
             self.ids[name] = (await self.halls[0].member(name)).member_id
+        for role, team in zip(ROLES, TEAMS, strict=True):
+            self.add(0, "define_role", name=role, permissions=PERMISSIONS[:1])
+            self.add(1, "create_team", team=team)
+        await self._compare()
+        for role, name, at in product(ROLES, MEMBERS, PATHS[:2]):
+            self.add(0, "grant_role", member=name, role=role, at=at)
+        for team, name in product(TEAMS, MEMBERS):
+            self.add(1, "add_team_member", team=team, member=name)
+            self.add(1, "grant_role", member=f"team:{team}", role="auditor", at="org/1")
         for hall in self.halls:
             await index_of(hall).admit(hall.hall.database, self.ids["ann"])
+        await self._compare()
 
     # Deeds are gathered, and done at once.
 
@@ -190,5 +200,5 @@ async def start_anew(hall: OpenHall) -> StoredBindings:
 # Halls are opened for each run.
 TestTwoNodes = pytest.mark.timeout(240)(pytest.mark.requirement("R22")(TwoNodes.TestCase))
 TestTwoNodes.settings = settings(
-    max_examples=8, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=5, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
 )

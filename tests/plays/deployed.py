@@ -229,7 +229,8 @@ async def open_site(folder: Path, start_hall: StartHall) -> AsyncIterator[Site]:
         opened.callback(nats.remove)
         site = Site(folder, postgres, nats)
         await asyncio.to_thread(site.start_nodes, start_hall)
-        opened.callback(lambda: [node.stop() for node in site.nodes])
+        for node in site.nodes:
+            opened.callback(node.stop)
         await opened.enter_async_context(run_balancer(site))
         yield site
 

@@ -5,7 +5,7 @@ import json
 import signal
 import ssl
 import subprocess
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
@@ -16,6 +16,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from moothall.app.config import Settings
+from moothall.app.foundation import ASIDE_READERS, ASIDE_WRITERS
+from moothall.app.server import check_connections
 from moothall.client import Hall
 from tests.plays.conftest import PASSWORD, PROGRAM, RunningHall, StartHall, environment
 from tests.plays.deployed import (
@@ -52,10 +55,11 @@ class Load:
         self._trust = ssl.create_default_context(cadata=site.certificate)
         self._keys = count(1)
         self._more = asyncio.Condition()
+        self._ends = False
 
     async def work(self) -> None:
-        """Submit until cancelled."""
-        while True:
+        """Submit until :meth:`end`."""
+        while not self._ends:
             number = next(self._keys)
             headers = {**self._headers, "idempotency-key": f"key-{number}"}
             score = {"board_id": "kart", "score": number}
@@ -63,6 +67,10 @@ class Load:
             async with self._more:
                 self.answers[status] += 1
                 self._more.notify_all()
+
+    def end(self) -> None:
+        """Begin no new call."""
+        self._ends = True
 
     async def answered(self, more: int) -> None:
         """Return when as many more calls were answered."""
@@ -94,11 +102,11 @@ async def make_board(site: Site) -> str:
 
 def read_metrics(node: RunningHall) -> dict[str, float]:
     """Return what a node counts, summed over labels."""
-    found: Counter[str] = Counter()
+    found: dict[str, float] = defaultdict(float)
     for family in text_string_to_metric_families(watch(node, "/metrics")[1]):
         for sample in family.samples:
-            found[sample.name] += sample.value  # type: ignore[assignment] - counts may be fractions
-    return dict(found)
+            found[sample.name] += sample.value
+    return found
 
 
 async def follow(site: Site, seen: list[int], is_live: asyncio.Event) -> None:
@@ -118,7 +126,18 @@ async def site(tmp_path: Path, start_hall: StartHall) -> AsyncIterator[Site]:
         yield opened
 
 
-@pytest.mark.timeout(240)
+async def take_out(node: RunningHall) -> None:
+    """Tell a node to stop, see that it says so first, and wait until it has ended."""
+    node.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(WAIT_SECONDS_MAX):
+        while (answer := await asyncio.to_thread(watch, node, "/readyz"))[0] == 200:
+            pass
+    assert answer[0] == 503
+    assert json.loads(answer[1])["reasons"] == ["the hall is stopping"]
+    assert await asyncio.to_thread(node.wait) == 0
+
+
+@pytest.mark.timeout(240)  # seven servers, and a node that drains
 async def test_a_node_is_taken_out_and_no_call_fails(site: Site) -> None:
     load = Load(site, await make_board(site))
     seen: list[int] = []
@@ -126,24 +145,18 @@ async def test_a_node_is_taken_out_and_no_call_fails(site: Site) -> None:
     reading = asyncio.create_task(follow(site, seen, is_live))
     async with asyncio.timeout(WAIT_SECONDS_MAX):
         await is_live.wait()
-    workers = [asyncio.create_task(load.work()) for _ in range(WORKERS)]
-    await load.answered(CALLS_MIN)
-    for node in site.nodes:
-        told = await asyncio.to_thread(read_metrics, node)
-        assert told["moothall_calls_total"] > 0, "the balancer sends calls to each node"
-        assert told["moothall_bus_connected"] == 1
-
-    leaving = site.nodes[0]
-    leaving.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(WAIT_SECONDS_MAX):
-        while (answer := await asyncio.to_thread(watch, leaving, "/readyz"))[0] == 200:
-            pass
-    assert (answer[0], json.loads(answer[1])["reasons"]) == (503, ["the hall is stopping"])
-    assert await asyncio.to_thread(leaving.wait) == 0
-    await load.answered(CALLS_MIN)
-    for worker in workers:
-        worker.cancel()
-    await asyncio.gather(*workers, return_exceptions=True)
+    working = asyncio.gather(*(load.work() for _ in range(WORKERS)))
+    try:
+        await load.answered(CALLS_MIN)
+        for node in site.nodes:
+            told = await asyncio.to_thread(read_metrics, node)
+            assert told["moothall_calls_total"] > 0, "the balancer sends calls to each node"
+            assert told["moothall_bus_connected"] == 1
+        await take_out(site.nodes[0])
+        await load.answered(CALLS_MIN)
+    finally:
+        load.end()
+        await working
 
     assert set(load.answers) == {200}, load.answers
     async with asyncio.timeout(WAIT_SECONDS_MAX):
@@ -157,18 +170,15 @@ async def test_a_node_is_taken_out_and_no_call_fails(site: Site) -> None:
 
 
 def check_doctor(site: Site) -> None:
-    """Ask the doctor on the machine of a node that is not there any more."""
-    data = ("--data", str(site.nodes[0].folder))
+    """Ask the doctor, as the page says, on the machine of a node that is not there any more."""
     done = subprocess.run(
-        [*PROGRAM, "doctor", *data, "--config", str(site.folder / "moothall.toml"), "--json"],
+        [*PROGRAM, "doctor", "--config", str(site.folder / "moothall.toml")],
         check=False,
         capture_output=True,
         text=True,
         env=environment(
+            MOOTHALL_DATA=str(site.nodes[0].folder),
             MOOTHALL_DATABASE_PASSWORD_FILE=str(site.secrets / "database.password"),
-            MOOTHALL_BUS_PASSWORD_FILE=str(site.secrets / "bus.password"),
-            MOOTHALL_CERTIFICATE=str(site.secrets / "hall.pem"),
-            MOOTHALL_KEY=str(site.secrets / "hall.key"),
         ),
     )
     assert done.returncode in {0, 7}, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -180,19 +190,46 @@ def postgres(tmp_path: Path) -> Iterator[PostgresServer]:
         yield server
 
 
-async def test_the_role_may_do_in_its_database_what_a_hall_needs_and_nothing_else(
-    postgres: PostgresServer, tmp_path: Path
-) -> None:
-    password = (tmp_path / "secrets" / "database.password").read_text("ascii").strip()
-    trust = ssl.create_default_context(cafile=tmp_path / "secrets" / "authority.pem")
-    right: dict[str, Any] = {
+def options_of_role(postgres: PostgresServer, secrets: Path) -> dict[str, Any]:
+    """Return how a node connects."""
+    return {
         "host": "localhost",
         "port": postgres.port,
         "user": "moothall",
-        "password": password,
+        "password": (secrets / "database.password").read_text("ascii").strip(),
         "database": "moothall",
-        "ssl": trust if find_postgres_with_tls() else False,
+        "ssl": ssl.create_default_context(cafile=secrets / "authority.pem")
+        if find_postgres_with_tls()
+        else False,
     }
+
+
+async def test_the_doctor_counts_connections_of_others_with_the_hall_s_rights(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    postgres.run_sql("ALTER ROLE moothall CONNECTION LIMIT -1")
+    others = [await asyncpg.connect(postgres.url()) for _ in range(3)]
+    own = {"server_settings": {"application_name": "moothall"}}
+    connection = await asyncpg.connect(**options_of_role(postgres, tmp_path / "secrets"), **own)
+    try:
+        room = await connection.fetchval(
+            "SELECT current_setting('max_connections')::int"
+            " - current_setting('superuser_reserved_connections')::int"
+        )
+        # Two such nodes would fit, if nobody else were there.
+        writers = room // 2 - ASIDE_WRITERS - ASIDE_READERS - 1
+        settings = Settings(database_writers_max=writers, database_readers_max=1)
+        [found] = await check_connections(connection, settings)
+        assert f"{room - len(others)} connections are to be had" in found.told
+    finally:
+        for each in (*others, connection):
+            await each.close()
+
+
+async def test_the_role_may_do_in_its_database_what_a_hall_needs_and_nothing_else(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    right = options_of_role(postgres, tmp_path / "secrets")
     wrong: list[dict[str, Any]] = [{"password": "guessed"}, {"database": "postgres"}]
     for each in (*wrong, *([{"ssl": False}] if right["ssl"] else [])):
         with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):

@@ -111,6 +111,7 @@ async def test_secret_works_once_and_never_again(tmp_path: Path) -> None:
         assert not await is_administrator(hall, eve)
 
 
+@pytest.mark.sqlite  # it reads the file
 @pytest.mark.requirement("R11")
 async def test_only_a_digest_of_the_secret_rests_in_the_data(tmp_path: Path) -> None:
     async with open_test_hall(tmp_path) as hall:
@@ -144,6 +145,7 @@ async def test_attempts_and_success_are_in_the_audit_trail(tmp_path: Path) -> No
         assert rows == [(eve.member_id, "wrong_secret"), (boss.member_id, "done")]
 
 
+@pytest.mark.sqlite  # it writes to the file
 @pytest.mark.requirement("R11")
 async def test_whoever_holds_the_files_lets_somebody_claim_again_and_it_shows(
     tmp_path: Path,

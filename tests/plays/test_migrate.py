@@ -120,7 +120,7 @@ async def test_members_notice_nothing_but_a_pause(
     shown = await asyncio.to_thread(ada.does, "account", "export")
     assert "ada" in shown
     waiting = await asyncio.to_thread(boss.does, "entry", "waiting", "mile", "--json")
-    assert [each["score"] for each in msgspec.json.decode(waiting)] == [241.5]
+    assert [each["score"] for each in msgspec.json.decode(waiting)["entries"]] == [241.5]
     await asyncio.to_thread(boss.does, "audit", "verify")
     hall.stop()
     code, out, _ = await run("doctor", "--thorough", "--data", hall.folder, "--database", database)

@@ -58,6 +58,12 @@ class NatsServer:
         """Where clients reach it without TLS."""
         return f"nats://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process is not None, "it does not run"
+        return self._process.pid
+
     def start(self, config: str | None = None) -> None:
         """Start, or start again on the same port, and return once it answers.
 

@@ -58,7 +58,12 @@ class PostgresServer:
     """One server with a folder of its own, on a Unix socket there, and on a port if asked."""
 
     def __init__(
-        self, *, has_port: bool = False, is_safe: bool = False, programs: Path | None = None
+        self,
+        *,
+        has_port: bool = False,
+        is_safe: bool = False,
+        programs: Path | None = None,
+        under: Path | None = None,
     ) -> None:
         """Make the folder and start the server.
 
@@ -66,8 +71,9 @@ class PostgresServer:
             has_port: Whether it is also reached by TCP, at a free port of 127.0.0.1.
             is_safe: Whether what it acknowledges survives its being killed.
             programs: The folder of PostgreSQL's programs, if not those of the wheel.
+            under: Where the folder is made; the temporary folder unless told.
         """
-        self.folder = Path(tempfile.mkdtemp(prefix="moothall-postgres-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="moothall-postgres-", dir=under))
         self.port = _find_port() if has_port else 5432
         self._has_port = has_port
         self._options = (*_ALWAYS, *(() if is_safe else _FAST))

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -12,9 +12,11 @@ from moothall.action.checks import Check, Finding, Inspection, Level
 from moothall.action.connections import Connections
 from moothall.action.hub import FeedHub
 from moothall.action.outbox import ERASED_KIND
+from moothall.app.compose import make_resources
+from moothall.app.config import read_hall_tables
 from moothall.core.units import DAY_MS
 from moothall.ports.database import Transaction
-from moothall.testing import OpenHall
+from moothall.testing import OpenHall, SeededEntropy
 from tests.simulation.deeds import Deed
 from tests.simulation.followers import Follower
 from tests.simulation.model import ModelBoard
@@ -23,7 +25,6 @@ from tests.unit.services.leaderboards.naive_board import NaiveBoard, Row
 from tests.unit.services.leaderboards.test_model import ORPHANS
 
 if TYPE_CHECKING:
-    from moothall.action.service import Resources
     from tests.simulation.simulator import Simulator
 
 READS_MAX = 2_000
@@ -376,8 +377,11 @@ async def check_rooms(sim: "Simulator") -> None:
     But for those of the audit trail, which read files too: :func:`check_audit` verifies it.
     """
     hall = sim.world.hall
-    resources = cast("Resources", hall.hall.house)  # of which checks ask for settings only
-    for room in hall.hall.catalog.rooms.values():
+    catalog, settings = hall.hall.catalog, hall.settings
+    tables = read_hall_tables(settings.tables, catalog.settings)
+    key = hall.hall.foundation.sealing_key
+    resources = make_resources(settings, catalog, tables, key, sim.clock, SeededEntropy(0))
+    for room in catalog.rooms.values():
         for check in room.checks:
             if check.needs_key:
                 continue

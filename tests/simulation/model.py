@@ -75,8 +75,13 @@ class ModelBoard:
 class Model:
     """All that was acknowledged."""
 
-    def __init__(self) -> None:
-        """Know nothing yet."""
+    def __init__(self, *, has_nodes: bool = False) -> None:
+        """Know nothing yet.
+
+        Args:
+            has_nodes: Whether calls run at several nodes at once.
+        """
+        self.has_nodes = has_nodes
         self.people: dict[str, Person] = {}
         self.sessions: dict[str, Session] = {}
         self.boards: dict[str, ModelBoard] = {}
@@ -331,12 +336,24 @@ class Model:
         self.proofs.pop(entry_id, None)
 
     def _add_comment(self, deed: Deed, body: Body) -> None:
+        if self._went_with_board(body):
+            return
         written = self.comments.setdefault(body["entry_id"], {})
         assert body["comment_id"] not in written, f"{deed}: {body} was there already"
         written[body["comment_id"]] = body["member_id"]
 
     def _remove_comment(self, deed: Deed, body: Body) -> None:
+        if self._went_with_board(body):
+            return
         del self.comments[body["entry_id"]][body["comment_id"]]
+
+    def _went_with_board(self, body: Body) -> bool:
+        """Tell whether a board was removed meanwhile at another node, with what was changed.
+
+        Such calls share no lock, so that their numbers in the audit trail need not be in the order
+        in which they took effect.
+        """
+        return self.has_nodes and self.board_of(body["entry_id"]) is None
 
     def _import(self, deed: Deed, body: Body) -> None:
         board = self.boards[deed.request["board_id"]]
@@ -360,9 +377,13 @@ class Model:
         assert imported == body["imported"], f"{deed}: {body}, the model has {imported}"
 
     def _add_proof(self, deed: Deed, body: Body) -> None:
+        if self._went_with_board(body):
+            return
         self.proofs.setdefault(body["entry_id"], set()).add(body["proof_id"])
 
     def _remove_proof(self, deed: Deed, body: Body) -> None:
+        if self._went_with_board(body):
+            return
         self.proofs[body["entry_id"]].remove(body["proof_id"])
 
     def _put_chunk(self, deed: Deed, body: Body) -> None:

@@ -74,7 +74,7 @@ class Simulator:
         self.chance = Random(f"simulator {seed}")
         self.clock = clock
         self.world = world
-        self.model = Model()
+        self.model = Model(has_nodes=world.engine == "postgres")
         self.plan = Planner(self.model, clock, seed)
         self.followers: list[Follower] = []
         self.deeds: list[Deed] = []

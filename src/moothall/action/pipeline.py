@@ -267,9 +267,35 @@ class Pipeline:
         try:
             return await self._house.database.write(work)
         except ActionError as error:
+            known = await self._find_twin(visit, error)
+            if known is not None:
+                return known
             if ctx is not None:
                 await self._audit_refusal(ctx, error)
             raise
+
+    async def _find_twin(self, visit: Visit, error: ActionError) -> bytes | None:
+        """Return the reply to the same call, which was carried out while this one was refused.
+
+        With several nodes both may run at once, and what one of them did may be why the other
+        was refused. Who may not do it any more learns nothing.
+        """
+        key = visit.call.idempotency_key
+        is_forbidden = error.code in {Code.PERMISSION_DENIED, Code.UNAUTHENTICATED}
+        if key is None or self._tail is None or is_forbidden:
+            return None
+        scope, digest = self._scope(visit, key)
+        now_ms = self._reply_clock.now_ms()
+        return await self._house.database.read(
+            lambda tx: idempotency.find_reply(tx, scope, digest, now_ms)
+        )
+
+    @staticmethod
+    def _scope(visit: Visit, key: str) -> tuple[idempotency.Scope, str]:
+        """Return under what a reply is remembered, and the digest of the request."""
+        scope = idempotency.Scope(visit.claims.member_id, visit.action.name, key)
+        # Sorted, so that two spellings of one request are one request.
+        return scope, idempotency.digest_of(_encode(visit.request, order="deterministic"))
 
     def _deadline(self, call: Call) -> float | None:
         """Return until when the caller waits, on the steady clock; None for as long as it takes."""
@@ -295,9 +321,7 @@ class Pipeline:
             refusal = error
         if key is None:
             return await self._do(ctx, visit)
-        scope = idempotency.Scope(ctx.actor, action.name, key)
-        # Sorted, so that two spellings of one request are one request.
-        digest = idempotency.digest_of(_encode(visit.request, order="deterministic"))
+        scope, digest = self._scope(visit, key)
         now_ms = self._reply_clock.now_ms()
         known = await idempotency.find_reply(tx, scope, digest, now_ms)
         if known is not None:

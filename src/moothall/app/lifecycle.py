@@ -22,7 +22,7 @@ from moothall.core.errors import ConfigurationError
 from moothall.ports.database import Transaction
 from moothall.services.access.actions import digest_secret
 from moothall.services.access.adapters.claim import ClaimSecrets
-from moothall.services.access.store import renew_claim, share_claim
+from moothall.services.access.store import is_claimed, renew_claim, share_claim
 from moothall.transports.tls import CertificateFiles, ServerTls, ensure_certificate
 
 SECRET_FILE = "first-administrator-secret"  # noqa: S105 - the name of a file
@@ -125,6 +125,9 @@ async def renew_secret(hall: Hall, file: Path) -> str | None:
         return None
     secret = secrets.derive(known)
     write_secret_file(file, secret + "\n")
+    if await hall.database.read(is_claimed):  # at another node, before the file was there
+        _remove_secret(file)
+        return None
     return secret
 
 

@@ -32,9 +32,11 @@ SELECT current_setting('max_connections')::int
     - coalesce(current_setting('reserved_connections', true), '0')::int,
   (SELECT datconnlimit FROM pg_database WHERE datname = current_database()),
   (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user),
-  (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'
-    AND NOT (datname = current_database() AND application_name = 'moothall'))
+  (SELECT count(*) FROM pg_stat_activity
+    WHERE datname IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
+    AND NOT (datname = current_database() AND coalesce(application_name, '') = 'moothall'))
 """
+"""Of other users' connections the hall's user sees the database, and neither kind nor name."""
 _LONG = """
 SELECT pid, coalesce(application_name, ''), extract(epoch FROM clock_timestamp() - xact_start)::int
 FROM pg_stat_activity

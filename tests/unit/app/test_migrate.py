@@ -252,6 +252,18 @@ async def test_a_hall_with_everything_is_the_same_hall_on_postgresql(
         assert newest > max(crowded.rows["events"][-1][0], crowded.rows["trail"][-1][0])
 
 
+async def test_numbers_of_rows_that_were_swept_are_not_given_out_again(
+    crowded: Story, database: str
+) -> None:
+    alter(crowded.data, "UPDATE sqlite_sequence SET seq = 5000 WHERE name = 'action_event'")
+    await crowded.move(database)
+    async with crowded.open(database=database) as hall:
+        fields = {"board_id": BOARD, "score": 9}
+        await hall.call("leaderboards.submit_score", fields, as_=hall.renew(crowded.boss))
+        [(newest,)] = await hall.rows("SELECT max(cursor) FROM action_event")
+        assert newest > 5_000
+
+
 async def test_cursors_of_before_are_refused_and_positions_go_over(
     crowded: Story, database: str
 ) -> None:

@@ -10,11 +10,11 @@ import apsw
 import msgspec
 import pytest
 
-from moothall.action.migrations import FRAMEWORK_MIGRATIONS
+from moothall.action.migrations import FRAMEWORK_MIGRATIONS, FRAMEWORK_ROOM, read_migrations
 from moothall.app import backup
 from moothall.app.backup import copy_private
-from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.doctor import examine
+from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.heads import HEADS_FILE
 from moothall.app.manifest import MANIFEST_FILE, BackupDamagedError, Manifest
 from moothall.app.restore import Restoration, restore_backup
@@ -339,6 +339,11 @@ async def test_a_damaged_backup_is_refused(story: Story) -> None:
     assert not story.data.parent.exists()
 
 
+def count_known() -> int:
+    """Return how many migrations the framework has."""
+    return len(read_migrations(FRAMEWORK_ROOM, FRAMEWORK_MIGRATIONS, "sqlite"))
+
+
 def append_step(backup: Path, **changes: object) -> None:
     """Make a manifest say that the framework had one more migration."""
     path = backup / MANIFEST_FILE
@@ -353,7 +358,7 @@ def append_step(backup: Path, **changes: object) -> None:
 
 
 async def test_rows_of_a_later_release_are_refused(story: Story) -> None:
-    known = len(list(FRAMEWORK_MIGRATIONS.glob("*.sql")))
+    known = count_known()
     append_step(story.backup)
     told = f"action: the backup has {known + 1} migrations, this release knows {known}; restore it"
     with pytest.raises(ConfigurationError, match=told):
@@ -362,7 +367,7 @@ async def test_rows_of_a_later_release_are_refused(story: Story) -> None:
 
 
 async def test_rows_of_an_edited_migration_are_refused(story: Story) -> None:
-    append_step(story.backup, number=len(list(FRAMEWORK_MIGRATIONS.glob("*.sql"))), digest="x")
+    append_step(story.backup, number=count_known(), digest="x")
     with pytest.raises(ConfigurationError, match="was edited after it was applied"):
         await story.restore()
 

@@ -106,7 +106,7 @@ class PostgresDatabase:
                 raise  # the latter: a READ that writes is a bug and stays one
             except Exception as error:  # noqa: BLE001 - translated, or raised as it is
                 if not (may_run_again and (is_unreachable(error) or may_pass(error))):
-                    raise translate(error) from error.__cause__
+                    raise translate(error, is_write=False) from error.__cause__
         raise AssertionError
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:

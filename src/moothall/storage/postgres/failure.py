@@ -47,11 +47,14 @@ def is_unreachable(error: BaseException) -> bool:
     return isinstance(error, UNREACHABLE)
 
 
-def translate(error: BaseException) -> BaseException:
+def translate(error: BaseException, *, is_write: bool = True) -> BaseException:
     """Return what a caller is told; a bug stays what it is."""
     told: BaseException = error
-    if isinstance(error, asyncpg.QueryCanceledError):
+    if isinstance(error, asyncpg.QueryCanceledError) and not is_write:
         told = DeadlineExceededError("a statement took longer than the database allows")
+    elif isinstance(error, asyncpg.QueryCanceledError):
+        # Nearly always it waited for others; nothing was done.
+        told = StorageUnavailableError("a statement took too long", remedy="try again later")
     elif isinstance(error, asyncpg.LockNotAvailableError | asyncpg.SerializationError):
         told = StorageUnavailableError("too many calls change the same", remedy="try again later")
     elif isinstance(error, asyncpg.DeadlockDetectedError):

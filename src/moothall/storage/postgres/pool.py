@@ -20,6 +20,10 @@ from moothall.storage.postgres.failure import translate
 
 _log = structlog.get_logger("moothall.database")
 
+TRANSACTION_LIMIT_SINCE = 17
+"""The PostgreSQL that ends a transaction of many slow statements by itself; before, only each
+statement has its limit."""
+
 STATEMENTS_KEPT = 1_000
 """Prepared statements of each connection."""
 
@@ -133,6 +137,9 @@ class Pool:
             },
         )
         try:
+            if connection.get_server_version().major >= TRANSACTION_LIMIT_SINCE:
+                limit = _milliseconds(bounds.write_seconds_max)
+                await connection.execute(f"SET transaction_timeout = {limit}")
             # Sums are numbers of any size to PostgreSQL, and of 64 bits to us.
             await connection.set_type_codec(
                 "numeric", schema="pg_catalog", encoder=str, decoder=_read_numeric, format="text"

@@ -34,6 +34,10 @@ WHERE locktype = 'advisory' AND objsubid = 1
 _LOCK = f"SELECT pg_advisory_xact_lock(hashtextextended($1, 0) & {(1 << 62) - 1})"
 
 
+_NO_LIMITS = """
+SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;
+SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'
+"""
 _NOTICE = """
 INSERT INTO action_notice (topic, key, at_ms)
 VALUES ($1, $2, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
@@ -85,7 +89,7 @@ class PostgresTransaction:
         They may take long, and are waited for as long as they take.
         """
         self._seconds = _SCRIPT_SECONDS
-        await self._run("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+        await self._run(_NO_LIMITS)
         await self._run(translate(sql))
 
     async def lock_rows(self, sql: str, *params: Any) -> list[Row]:

@@ -198,6 +198,20 @@ async def test_removing_the_entry_lets_its_files_go(scene: Scene) -> None:
     assert await scene.hall.rows("SELECT * FROM files_hold") == []
 
 
+async def test_nobody_changes_what_hangs_on_a_removed_board(scene: Scene) -> None:
+    """Not even who may in the whole hall, as long as its rows are still there."""
+    proof, fields = await scene.add(), {"entry_id": scene.entry_id}
+    comment = await scene.call("boss", "add_comment", text="well run", **fields)
+    await scene.call("boss", "remove_board", board_id="kart")
+    for action, wanted, request in (
+        ("remove_proof", "proof_not_found", {"proof_id": proof.proof_id}),
+        ("remove_comment", "comment_not_found", {"comment_id": comment.comment_id}),
+        ("add_comment", "entry_not_found", {"text": "late", **fields}),
+        ("add_proof", "entry_not_found", {"sha256": SHA256, "name": "late.png", **fields}),
+    ):
+        assert await scene.refusal("boss", action, **request) == wanted, action
+
+
 async def test_removing_the_board_lets_its_files_go(scene: Scene) -> None:
     await scene.upload("ann")
     await scene.add()

@@ -43,6 +43,6 @@ async def is_claimed(tx: Transaction) -> bool:
 
 
 async def update_claim(tx: Transaction, member_id: str, now_ms: int) -> None:
-    """Write down who became the first administrator."""
-    sql = "UPDATE access_claim SET claimed_by = $1, claimed_at_ms = $2 WHERE id = 1"
+    """Write down who became the first administrator; the secret is never shown again."""
+    sql = "UPDATE access_claim SET claimed_by = $1, claimed_at_ms = $2, nonce = '' WHERE id = 1"
     await tx.execute(sql, member_id, now_ms)

@@ -159,9 +159,9 @@ async def _prove(ctx: Context, find: Find, digest: str, password: str, turn: Tur
     async def reserve(step: Context) -> Guess:
         return await _reserve(step, find, digest, turn)
 
-    guess = await ctx.write(reserve, outcome=None)
+    guess = await _write_whole(ctx, reserve)
     while guess.left_ms > 0 and await turn.wait(guess.key, guess.series):
-        guess = await ctx.write(reserve, outcome=None)
+        guess = await _write_whole(ctx, reserve)
     check_is_not_locked(guess.left_ms)
     known = guess.known
     try:
@@ -186,6 +186,17 @@ async def _prove(ctx: Context, find: Find, digest: str, password: str, turn: Tur
     return Proof(known.member, guess, known.password_hash, renewed)
 
 
+async def _write_whole(ctx: Context, reserve: Callable[[Context], Awaitable[Guess]]) -> Guess:
+    """Reserve a guess; give it back if the call is cut off before that is known to be durable."""
+    writing = asyncio.ensure_future(ctx.write(reserve, outcome=None))
+    try:
+        return await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        # The commit goes on, and nobody will look at the password.
+        await give_back(ctx, await writing)
+        raise
+
+
 async def _reserve(step: Context, find: Find, digest: str, turn: Turn) -> Guess:
     """Count a guess before it is looked at; refuse it if the account is locked."""
     known = await find(step)
@@ -196,6 +207,10 @@ async def _reserve(step: Context, find: Find, digest: str, turn: Turn) -> Guess:
         step.concern(path=f"member/{key}")
     settings = step.use(LockoutSettings)
     before = await lockout.take_guesses(step.tx, kept, key, step.now_ms)
+    # Again, now that it is this guess's turn: the one before may have changed the password.
+    known = await find(step)
+    if known.member is None or known.member.member_id != key:
+        known = KnownPassword()
     if before is None:
         await _count_name(step, kept, key)
     left_ms = lock_left_ms(before, step.now_ms, settings.duration_ms)

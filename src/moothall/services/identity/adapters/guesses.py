@@ -50,6 +50,11 @@ class GuessesUnderWay:
         """Return of how many names guesses are under way."""
         return len(self._names)
 
+    @property
+    def waiting(self) -> int:
+        """How many sign-ins wait for an answer."""
+        return self._waiting
+
     def begin(self, key: str) -> None:
         """Count a guess that is reserved."""
         self._names.setdefault(key, _Name()).under_way += 1

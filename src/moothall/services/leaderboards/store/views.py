@@ -41,6 +41,8 @@ async def lock_visible(ctx: Context, entry_id: str) -> Entry:
     Raises:
         EntryNotFoundError: There is none of this id, or it is hidden.
     """
+    if ctx.resource_is_missing:  # which does not stop who may do it in the whole hall
+        raise EntryNotFoundError(entry_id=entry_id)
     return _check_visible(ctx, entry_id, await entries.lock_entry(ctx.tx, entry_id))
 
 

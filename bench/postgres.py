@@ -1,0 +1,88 @@
+"""``python -m bench.postgres``: the bench of a hall on PostgreSQL alone.
+
+The same cases as on SQLite, on a real server with durable commits, beside ``pgbench`` and one
+statement by the driver. ``make bench`` takes it after SQLite; ``--engine`` chooses.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench import cases, report, servers, transactions
+from bench.yardsticks import TAKE_S_MAX, Yard
+
+ENGINE = "postgres"
+WRITES = ("pgbench", "pgbench-N", "insert", "insert:1")
+
+
+def measure(
+    program: Path,
+    chosen: Sequence[cases.Case],
+    times: cases.Times,
+    *,
+    data: Path | None,
+    folder: Path,
+    entries: int,
+    in_flight: int,
+    tls: bool,
+    tell: Callable[[str], None],
+) -> report.Run:
+    """Take the yardsticks, run the cases on one node, take the yardsticks again.
+
+    Raises:
+        HallError: There is no disk to measure, or the hall did not serve.
+    """
+    machine = report.this_machine()
+    names = dict.fromkeys(("fsync", *WRITES, *sorted({case.yardstick for case in chosen})))
+    with servers.open_ground(data) as ground:
+        durability = ground.durability()
+        tell("filling PostgreSQL")
+        deeds = transactions.prepare(ground)
+        yard = Yard(folder, min(times.measured_s, TAKE_S_MAX), names, in_flight, deeds)
+        filled = cases.fill(
+            program,
+            folder / "hall-postgres",
+            tls=False,
+            entries=entries,
+            options=ground.options,
+            beside_pids=ground.pids,
+        )
+        tell("yardsticks of PostgreSQL")
+        yard.take_all()
+        rounds = [
+            cases.measure(program, filled, chosen, times, yard, tls=over, tell=tell)
+            for over in ((False, True) if tls else (False,))
+        ]
+        tell("yardsticks of PostgreSQL")
+        yard.take_all()
+    return report.Run(
+        engine=ENGINE,
+        machine=machine,
+        entries=entries,
+        times=times,
+        durability=durability,
+        yardsticks=list(yard.yardsticks.values()),
+        rounds=rounds,
+    )
+
+
+def ratios(run: report.Run) -> list[str]:
+    """Say how the rate of each write compares with each yardstick that writes, as lines."""
+    means = {each.name: each.per_s for each in run.yardsticks if each.name in WRITES}
+    cells = [
+        [
+            result.case.door,
+            result.case.verb,
+            *(f"{result.outcome.calls_per_s / mean:.2f}" for mean in means.values()),
+        ]
+        for one in run.rounds
+        for result in one.results
+        if result.case.yardstick in WRITES
+    ]
+    return report.table(["door", "a write, in units of", *means], cells) if cells else []
+
+
+if __name__ == "__main__":
+    from bench.__main__ import main
+
+    sys.exit(main(["--engine", ENGINE, *sys.argv[1:]]))
