@@ -3,7 +3,7 @@
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from msgspec import structs
@@ -76,7 +76,11 @@ def find_cases(
 
 
 def measure(
-    chosen: argparse.Namespace, found: list[cases.Case], times: cases.Times, folder: Path
+    chosen: argparse.Namespace,
+    found: Sequence[cases.Case],
+    times: cases.Times,
+    folder: Path,
+    tell: Callable[[str], None],
 ) -> report.Run:
     """Take the yardsticks, run the cases, take the yardsticks again."""
     machine = report.this_machine()
@@ -90,9 +94,7 @@ def measure(
         filled = cases.fill(chosen.program, data, tls=tls, entries=chosen.entries)
         tell("yardsticks")
         yard.take_all()
-        rounds.append(
-            cases.measure(chosen.program, filled, found, times, yard, tls=tls, tell=tell)
-        )
+        rounds.append(cases.measure(chosen.program, filled, found, times, yard, tls=tls, tell=tell))
     tell("yardsticks")
     yard.take_all()
     return report.Run(
@@ -111,23 +113,6 @@ def tell(what: str) -> None:
     print(f"... {what}", file=sys.stderr, flush=True)
 
 
-def measure_postgres(
-    chosen: argparse.Namespace, found: list[cases.Case], times: cases.Times, folder: Path
-) -> report.Run:
-    """Do the same on PostgreSQL."""
-    return postgres.measure(
-        chosen.program,
-        found,
-        times,
-        data=chosen.data,
-        folder=folder,
-        entries=chosen.entries,
-        in_flight=chosen.in_flight,
-        tls=chosen.tls,
-        tell=tell,
-    )
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the bench; return 1 if a call of any case failed or the hall did not serve."""
     chosen = parse(arguments)
@@ -136,8 +121,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for engine, found in chosen.cases.items():
             with tempfile.TemporaryDirectory(prefix="moothall-bench-", dir=chosen.data) as folder:
-                take = measure if engine == SQLITE else measure_postgres
-                run = take(chosen, found, times, Path(folder))
+                take = measure if engine == SQLITE else postgres.measure
+                run = take(chosen, found, times, Path(folder), tell)
             runs.append(run)
             print(report.as_text(run), *postgres.ratios(run), "", sep="\n")
     except (HallError, LoadError, WorkerError) as error:

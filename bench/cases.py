@@ -122,18 +122,24 @@ class Round(msgspec.Struct, frozen=True):
     results: list[Result]
 
 
-class Filled(msgspec.Struct, frozen=True):
-    """A hall's data once its members and its board are there.
+class Standing(msgspec.Struct, frozen=True):
+    """What a hall stands on: the flags that say so, and the processes that work for it."""
 
-    ``options`` are the flags that it is started with, and ``beside_pids`` what it works with.
-    """
+    options: tuple[str, ...] = ()
+    beside_pids: dict[str, int] = {}
+
+
+EMBEDDED = Standing()
+
+
+class Filled(msgspec.Struct, frozen=True):
+    """A hall's data once its members and its board are there."""
 
     folder: Path
     members: list[Member]
     board_id: str
     start_empty_s: float
-    options: tuple[str, ...] = ()
-    beside_pids: dict[str, int] = {}
+    standing: Standing
 
 
 def select(wanted: Sequence[str], cases: Sequence[Case] = CASES) -> list[Case]:
@@ -171,21 +177,20 @@ def fill(
     entries: int,
     level: str = "write",
     members: int = MEMBERS,
-    options: tuple[str, ...] = (),
-    beside_pids: dict[str, int] | None = None,
+    standing: Standing = EMBEDDED,
 ) -> Filled:
     """Start a fresh hall, sign members in, fill a board, and stop the hall.
 
     Everybody has ``level`` at the board.
     """
     folder.mkdir(mode=0o700)
-    with serve(program, folder, tls=tls, options=options) as (hall, start_empty_s):
+    with serve(program, folder, tls=tls, options=standing.options) as (hall, start_empty_s):
         signed = [sign_in(hall, f"bencher{number:02}") for number in range(members)]
         claim_administration(hall, folder, signed[0])
         board_id = create_board(hall, signed[0], level)
         names = [member.name for member in signed]
         import_entries(hall, signed[0], board_id, names, entries)
-    return Filled(folder, signed, board_id, start_empty_s, options, beside_pids or {})
+    return Filled(folder, signed, board_id, start_empty_s, standing)
 
 
 def measure(
@@ -200,7 +205,8 @@ def measure(
 ) -> Round:
     """Start the filled hall again and run the cases on it, one after the other."""
     results = []
-    with serve(program, filled.folder, tls=tls, options=filled.options) as (hall, start_filled_s):
+    options = filled.standing.options
+    with serve(program, filled.folder, tls=tls, options=options) as (hall, start_filled_s):
         idle_bytes = hall.memory_bytes()
         for case in cases:
             tell(f"{case.name}{' over TLS' if tls else ''}")
@@ -217,7 +223,7 @@ def measure(
                 door=case.door,
                 tokens=[each.access_token for each in filled.members],
                 in_flight=case.in_flight,
-                beside_pids=filled.beside_pids,
+                beside_pids=filled.standing.beside_pids,
             )
             before = yard.last(case.yardstick)
             outcome = load.run(plan)

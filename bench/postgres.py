@@ -4,6 +4,7 @@ The same cases as on SQLite, on a real server with durable commits, beside ``pgb
 statement by the driver. ``make bench`` takes it after SQLite; ``--engine`` chooses.
 """
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,49 +17,51 @@ WRITES = ("pgbench", "pgbench-N", "insert", "insert:1")
 
 
 def measure(
-    program: Path,
-    chosen: Sequence[cases.Case],
+    chosen: argparse.Namespace,
+    found: Sequence[cases.Case],
     times: cases.Times,
-    *,
-    data: Path | None,
     folder: Path,
-    entries: int,
-    in_flight: int,
-    tls: bool,
     tell: Callable[[str], None],
 ) -> report.Run:
     """Take the yardsticks, run the cases on one node, take the yardsticks again.
+
+    Args:
+        chosen: The command line of ``bench``.
+        found: The cases.
+        times: How long each takes.
+        folder: For the node's data.
+        tell: Called with what is being done.
 
     Raises:
         HallError: There is no disk to measure, or the hall did not serve.
     """
     machine = report.this_machine()
-    names = dict.fromkeys(("fsync", *WRITES, *sorted({case.yardstick for case in chosen})))
-    with servers.open_ground(data) as ground:
+    names = dict.fromkeys(("fsync", *WRITES, *sorted({case.yardstick for case in found})))
+    take_s = min(times.measured_s, TAKE_S_MAX)
+    with servers.open_ground(chosen.data) as ground:
         durability = ground.durability()
         tell("filling PostgreSQL")
         deeds = transactions.prepare(ground)
-        yard = Yard(folder, min(times.measured_s, TAKE_S_MAX), names, in_flight, deeds)
+        yard = Yard(folder, take_s, names, chosen.in_flight, deeds)
         filled = cases.fill(
-            program,
+            chosen.program,
             folder / "hall-postgres",
             tls=False,
-            entries=entries,
-            options=ground.options,
-            beside_pids=ground.pids,
+            entries=chosen.entries,
+            standing=ground.standing,
         )
         tell("yardsticks of PostgreSQL")
         yard.take_all()
         rounds = [
-            cases.measure(program, filled, chosen, times, yard, tls=over, tell=tell)
-            for over in ((False, True) if tls else (False,))
+            cases.measure(chosen.program, filled, found, times, yard, tls=tls, tell=tell)
+            for tls in ((False, True) if chosen.tls else (False,))
         ]
         tell("yardsticks of PostgreSQL")
         yard.take_all()
     return report.Run(
         engine=ENGINE,
         machine=machine,
-        entries=entries,
+        entries=chosen.entries,
         times=times,
         durability=durability,
         yardsticks=list(yard.yardsticks.values()),

@@ -39,6 +39,7 @@ class Open(msgspec.Struct, frozen=True, tag=True):
 
     With ``tokens`` they are signed in, and with a ``feed`` they follow it. ``has_small_buffers``
     ones let little wait in their own system, so that the hall soon notices when they stop.
+    ``is_quiet`` ones, by WebSocket, say something only when the hall asks whether they are there.
     """
 
     door: str
@@ -49,6 +50,7 @@ class Open(msgspec.Struct, frozen=True, tag=True):
     feed: str = ""
     sources: tuple[str, ...] = ("127.0.0.1",)
     has_small_buffers: bool = False
+    is_quiet: bool = False
 
 
 class Measure(msgspec.Struct, frozen=True, tag=True):
@@ -122,6 +124,17 @@ class Reader(asyncio.Protocol):
         return found[1].decode() if found else "without a word"
 
 
+class QuietReader(Reader):
+    """One that answers the hall's heartbeats and says nothing else, as a client at rest does."""
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        """Count bytes; where nothing happens, a heartbeat comes alone."""
+        super().data_received(data)
+        if data.startswith(wires.PING):
+            self.transport.write(self.sign)
+
+
 class FirstReader(Reader):
     """The one that counts messages too."""
 
@@ -168,7 +181,7 @@ class Readers:
                 await self._open_one(wanted, number, context)
 
         await asyncio.gather(*map(open_one, range(wanted.connections)))
-        if self._signs is None:
+        if self._signs is None and not wanted.is_quiet:
             self._signs = asyncio.create_task(self._give_signs())
         return time.perf_counter() - began_at
 
@@ -194,8 +207,8 @@ class Readers:
         )
         await connection.opened
         sign = wires.PONG if wanted.door == wires.WEBSOCKET else wires.EMPTY_LINE
-        make = Reader if self._readers else FirstReader
-        reader = make(transport, sign)
+        first = Reader if self._readers else FirstReader
+        reader = (QuietReader if wanted.is_quiet else first)(transport, sign)
         transport.set_protocol(reader)
         self._readers.append(reader)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from bench.cases import Standing
 from bench.hall import HallError
 from tests.servers.nats import NatsServer
 from tests.servers.postgres import PostgresServer
@@ -46,6 +47,11 @@ class Ground:
         """The first process of each server, by its name."""
         found = {"postgres": self.postgres.pid}
         return found if self.nats is None else found | {"nats": self.nats.pid}
+
+    @property
+    def standing(self) -> Standing:
+        """What a hall that stands on them needs to know."""
+        return Standing(self.options, self.pids)
 
     def durability(self) -> str:
         """Say what a commit promises here.

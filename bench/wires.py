@@ -39,6 +39,8 @@ _RESULT_AT = _ID_AT + 2
 _SMALL, _MIDDLE = 126, 127
 _TEXT, _PING = 0x81, 0x89
 _MASKED = 0x80
+PING = bytes((_PING,))
+"""How a heartbeat of the hall begins."""
 PONG = bytes((0x8A, _MASKED, 0, 0, 0, 0))
 EMPTY_LINE = b"\n"
 

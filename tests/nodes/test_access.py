@@ -539,9 +539,10 @@ async def test_r16_a_member_who_is_given_something_goes_after_it(nodes: Nodes) -
         removal = asyncio.create_task(first.call("identity.remove_account", PROOF, as_=bob))
         waiting = asyncio.create_task(until_waiting(blocker, 2))
         await asyncio.wait({removal, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        await asyncio.wait({waiting})
         await transaction.rollback()
         await asyncio.gather(grant_, removal)
-        waiting.cancel()
     finally:
         await blocker.close()
     assert await count_of(first, bob) == [0, 0, 0]

@@ -8,7 +8,7 @@ other in a circle.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 
 from moothall.services.leaderboards.actions import rebuilding
 from moothall.storage.postgres import database as postgres
+from moothall.storage.postgres import failure
 from moothall.testing import OpenConnection, ProblemError, Visitor
 from tests.nodes.boards import find_faults, rank_naively, run_job_anyway
 from tests.servers.nodes import Nodes, open_nodes
@@ -88,7 +89,7 @@ class Crowd:
         """Do many deeds, one after the other."""
         chance = Random(f"{self.seed}/{number}")
         for _ in range(DEEDS):
-            [deed] = chance.choices(list(WEIGHTS), WEIGHTS.values())
+            [deed] = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
             self.nodes.halls[0].clock.advance(1)
             try:
                 await getattr(self, deed)(chance)
@@ -185,7 +186,7 @@ def _pick(chance: Random, known: list[str]) -> str:
 def reruns(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count what works were run again for."""
     counted: Counter[str] = Counter()
-    may_pass: Callable[[BaseException], bool] = postgres.may_pass
+    may_pass = failure.may_pass
 
     def count(error: BaseException) -> bool:
         helps = may_pass(error)

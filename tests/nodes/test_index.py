@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -52,6 +52,8 @@ class TwoNodes(RuleBasedStateMachine):
         self.boss = await self.halls[0].administrator("boss")
         for name in MEMBERS:
             self.ids[name] = (await self.halls[0].member(name)).member_id
+        for hall in self.halls:
+            await index_of(hall).admit(hall.hall.database, self.ids["ann"])
         for role, team in zip(ROLES, TEAMS, strict=True):
             self.add(0, "define_role", name=role, permissions=PERMISSIONS[:1])
             self.add(1, "create_team", team=team)
@@ -61,8 +63,6 @@ class TwoNodes(RuleBasedStateMachine):
         for team, name in product(TEAMS, MEMBERS):
             self.add(1, "add_team_member", team=team, member=name)
             self.add(1, "grant_role", member=f"team:{team}", role="auditor", at="org/1")
-        for hall in self.halls:
-            await index_of(hall).admit(hall.hall.database, self.ids["ann"])
         await self._compare()
 
     # Deeds are gathered, and done at once.
@@ -197,8 +197,12 @@ async def start_anew(hall: OpenHall) -> StoredBindings:
     return index
 
 
-# Halls are opened for each run.
+# Halls are opened for each run, so a failure is shown as it was found.
 TestTwoNodes = pytest.mark.timeout(240)(pytest.mark.requirement("R22")(TwoNodes.TestCase))
 TestTwoNodes.settings = settings(
-    max_examples=5, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=5,
+    stateful_step_count=60,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=list(HealthCheck),
 )

@@ -73,7 +73,14 @@ class RunningHall:
     def __init__(self, folder: Path, *options: str, port: int = 0) -> None:
         self.folder = folder
         log = folder.parent / f"{folder.name}.log"
-        own = ("--data", str(folder), "--port", str(port or free_port()), "--metrics-port", "0")
+        own: tuple[str, ...] = (
+            "--data",
+            str(folder),
+            "--port",
+            str(port or free_port()),
+            "--metrics-port",
+            "0",
+        )
         if (server := os.environ.get(HALLS_VARIABLE)) and "--database" not in options:
             own = (*own, "--database", database_of(folder, server))
         with log.open("wb") as errors:

@@ -221,7 +221,7 @@ def watch(node: RunningHall, path: str) -> tuple[int, str]:
 
 @asynccontextmanager
 async def open_site(folder: Path, start_hall: StartHall) -> AsyncIterator[Site]:
-    """Start everything of ``deploy/``; the nodes are stopped by ``start_hall``."""
+    """Start everything of ``deploy/``, and kill all of it at the end."""
     async with AsyncExitStack() as opened:
         secrets = make_secrets(folder)
         postgres = opened.enter_context(open_postgres(secrets))
@@ -230,7 +230,7 @@ async def open_site(folder: Path, start_hall: StartHall) -> AsyncIterator[Site]:
         site = Site(folder, postgres, nats)
         await asyncio.to_thread(site.start_nodes, start_hall)
         for node in site.nodes:
-            opened.callback(node.stop)
+            opened.callback(node.kill)  # nothing is left to drain
         await opened.enter_async_context(run_balancer(site))
         yield site
 

@@ -1,6 +1,7 @@
 """An auditor, a thief of rows, and an operator who keeps the heads elsewhere."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.plays.conftest import NewPerson, Person, RunningHall, StartHall
+from tests.servers.postgres import HALLS_VARIABLE, database_of, run_sql
 from tests.unit.test_docs import DOCS, fences_of
 
 FAILED_PRECONDITION = 16
@@ -24,6 +26,9 @@ for sql in sys.argv[2:]:
 
 
 def tamper(hall: RunningHall, *statements: str) -> None:
+    if (server := os.environ.get(HALLS_VARIABLE)) is not None:
+        run_sql(database_of(hall.folder, server), "; ".join(statements))
+        return
     database = str(hall.folder / "hall.sqlite")
     subprocess.run([sys.executable, "-c", TAMPER, database, *statements], check=True, timeout=60)
 
@@ -42,7 +47,7 @@ def finding(who: Person) -> tuple[str, int]:
 
 @pytest.mark.requirement("R24")
 def test_an_auditor_sees_what_a_thief_did(
-    start_hall: StartHall, new_person: NewPerson, tmp_path: Path
+    start_hall: StartHall, new_person: NewPerson, tmp_path: Path, engine: str
 ) -> None:
     heads = tmp_path / "another disk" / "heads"
     heads.parent.mkdir()
@@ -55,13 +60,15 @@ def test_an_auditor_sees_what_a_thief_did(
 
     # The export has the whole story, and eve's attempt, and bears narrowing.
     rows = exported(boss)
-    assert [row["number"] for row in rows] == list(range(1, len(rows) + 1))
+    numbers = [int(str(row["number"])) for row in rows]
+    # On PostgreSQL events take numbers of the same sequence.
+    assert numbers == (sorted(set(numbers)) if engine == "postgres" else [*range(1, len(rows) + 1)])
     assert [row["outcome"] for row in exported(boss, "--actor", "eve")][-1] == "permission_denied"
     assert exported(boss, "--since", "2200-01-01") == []
     assert len(exported(boss, "--until", "2200-01-01", "--outcome", "done")) >= len(rows) - 1
     assert boss.moothall("audit", "export", "--since", "yesterday").returncode == 2
     listed = json.loads(boss.does("audit", "list", "--limit", "2", "--json"))
-    assert (len(listed["entries"]), listed["next"]) == (2, 2)
+    assert (len(listed["entries"]), listed["next"]) == (2, numbers[1])
 
     # At the start of the hall a head may have had nothing to tell; a restart writes one.
     hall.stop()
@@ -78,10 +85,11 @@ def test_an_auditor_sees_what_a_thief_did(
     assert not check_heads(public_key, kept.replace('"number":', '"number":1'))
 
     # Who writes to the database is found out, and what they did is named.
-    tamper(hall, "UPDATE access_audit SET actor = 'nobody' WHERE number = 3")
-    assert finding(boss) == ("altered", 3)
-    tamper(hall, "DELETE FROM access_audit WHERE number IN (2, 3)")
-    assert finding(boss) == ("missing", 2)
+    _, second, third, *_ = numbers
+    tamper(hall, f"UPDATE access_audit SET actor = 'nobody' WHERE number = {third}")
+    assert finding(boss) == ("altered", third)
+    tamper(hall, f"DELETE FROM access_audit WHERE number IN ({second}, {third})")
+    assert finding(boss) == ("missing", second)
 
 
 def check_heads(public_key: str, lines: str) -> bool:

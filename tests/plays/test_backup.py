@@ -32,6 +32,9 @@ from tests.plays.kill_load import (
 )
 from tests.unit.test_docs import ROOT, fences_of
 
+# About the files of a hall on SQLite.
+pytestmark = pytest.mark.sqlite
+
 SEED = 14
 CONNECTIONS = 8
 BACKUPS = 3

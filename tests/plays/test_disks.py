@@ -26,6 +26,9 @@ from tests.plays.kill_load import (
     settle_in,
 )
 
+# About the files of a hall on SQLite.
+pytestmark = pytest.mark.sqlite
+
 EXIT_DISK = 74
 CONNECTIONS = 16
 NO_LIMIT = resource.RLIM_INFINITY

@@ -1,6 +1,7 @@
 """A fresh hall and the people who would like to be its first administrator."""
 
 import asyncio
+import os
 import re
 import stat
 from pathlib import Path
@@ -8,9 +9,12 @@ from pathlib import Path
 import apsw
 import pytest
 
+from moothall.app.config import Settings
 from moothall.services.access.actions import digest_secret
 from moothall.services.access.store import renew_claim
 from moothall.testing import OpenHall, ProblemError, Visitor, open_test_hall
+from moothall.testing.postgres import prepare_database
+from tests.servers.postgres import HALLS_VARIABLE, run_sql
 
 SECRET = "5f0c1e7a9b2d4c6e8f1a3b5c7d9e0f2a"
 
@@ -145,7 +149,6 @@ async def test_attempts_and_success_are_in_the_audit_trail(tmp_path: Path) -> No
         assert rows == [(eve.member_id, "wrong_secret"), (boss.member_id, "done")]
 
 
-@pytest.mark.sqlite  # it writes to the file
 @pytest.mark.requirement("R11")
 async def test_whoever_holds_the_files_lets_somebody_claim_again_and_it_shows(
     tmp_path: Path,
@@ -158,9 +161,12 @@ async def test_whoever_holds_the_files_lets_somebody_claim_again_and_it_shows(
         gone, ann = await hall.member("gone"), await hall.member("ann")
         await claim(hall, gone)
         await hall.run_job("access.seal_audit")
-    connection = apsw.Connection(str(tmp_path / "hall" / "hall.sqlite"))
-    connection.execute(found[0])
-    connection.close()
+    if (server := os.environ.get(HALLS_VARIABLE)) is not None:
+        run_sql(await prepare_database(Settings(data=str(tmp_path / "hall")), server), found[0])
+    else:
+        connection = apsw.Connection(str(tmp_path / "hall" / "hall.sqlite"))
+        connection.execute(found[0])
+        connection.close()
     async with open_test_hall(tmp_path) as hall:
         assert await show_secret(hall, "another one")
         assert await claim(hall, ann) == "wrong_secret", "the old one opens nothing"

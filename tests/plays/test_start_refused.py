@@ -11,6 +11,9 @@ import pytest
 from tests.plays.conftest import PROGRAM, environment
 from tests.unit.test_docs import ROOT
 
+# About the files of a hall on SQLite.
+pytestmark = pytest.mark.sqlite
+
 EXIT_CONFIGURATION = 78
 EXIT_DISK = 74
 

@@ -16,15 +16,18 @@ import pytest
 
 from moothall.action.checks import Level
 from moothall.app.compose import find_catalog
-from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.config import Settings
 from moothall.app.doctor import examine
+from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.heads import HEADS_FILE
 from moothall.core.errors import ConfigurationError
 from moothall.testing import open_test_hall
 from moothall.testing.hall import ISSUER
 from tests.plays.conftest import environment
 from tests.plays.kill_load import recount
+
+# About the files of a hall on SQLite.
+pytestmark = pytest.mark.sqlite
 
 OLDER = Path(__file__).parent / "older"
 COMMITS = ("045c252", "c1c0135")

@@ -215,13 +215,13 @@ def database_of(folder: Path, server: str) -> str:
     """Return the address of the database that belongs to a folder, made if there is none."""
     name = f"play_{blake2b(str(folder).encode(), digest_size=10).hexdigest()}"
     sql = f"SELECT 1 FROM pg_database WHERE datname = '{name}'"
-    if not _psql(server, sql):
-        _psql(server, f"CREATE DATABASE {name} STRATEGY FILE_COPY")
+    if not run_sql(server, sql):
+        run_sql(server, f"CREATE DATABASE {name} STRATEGY FILE_COPY")
     return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
 
 
-def _psql(server: str, sql: str) -> str:
-    """Run SQL from where no loop runs, or may not be stopped."""
+def run_sql(server: str, sql: str) -> str:
+    """Run SQL by ``psql`` at an address, and return its rows without headings."""
     done = subprocess.run(
         [str(binaries() / "psql"), "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql, server],
         check=False,

@@ -42,7 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
                 counts.update(run.counts)
                 if chosen.trace:
                     _say("\n".join(run.trace))
-                _say(f"seed {run.seed}, {run.steps} steps: {run.digest}")
+                # Of several nodes no run is the same twice.
+                told = f"{run.counts.get('done', 0)} deeds" if nodes else run.digest
+                _say(f"seed {run.seed}, {run.steps} steps: {told}")
     except SimulationError as error:
         _say(str(error))
         if nodes:  # fewer steps would be another run

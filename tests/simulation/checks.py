@@ -72,9 +72,7 @@ RESTLESS = frozenset({"access_audit", "action_lease", "sqlite_sequence"})
 Body = Mapping[str, Any]
 
 
-async def ask(
-    sim: "Simulator", action: str, *, of: OpenHall | None = None, **fields: Any
-) -> Body:
+async def ask(sim: "Simulator", action: str, *, of: OpenHall | None = None, **fields: Any) -> Body:
     """Ask something as the administrator, of one process of the hall or of any."""
     session = sim.plan.session_of(sim.plan.boss)
     if session is None:
@@ -190,7 +188,7 @@ async def check_board(sim: "Simulator", board: ModelBoard) -> None:
 async def _check_season(sim: "Simulator", at: str, number: int, season: NaiveBoard) -> None:
     """See that a season's ranking is the model's: whole, by pages, and around a member."""
     wanted = season.ranking()
-    fields = {"board_id": at, "season": number}
+    fields: dict[str, Any] = {"board_id": at, "season": number}
     whole = await ask(sim, "leaderboards.list_entries", limit=200, **fields)
     assert rows_of(whole) == wanted, f"{at} season {number}: {rows_of(whole)}, not {wanted}"
     assert whole["total"] == len(wanted)

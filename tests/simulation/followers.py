@@ -234,10 +234,13 @@ class Follower:
 
     def _refused(self, name: str) -> None:
         """Take note that the hall does not let it follow."""
-        assert name in {"permission_denied", "feed_not_found", "unauthenticated"}, (
+        passes = (
+            {"unauthenticated", "storage_unavailable"} if self._is_behind else {"unauthenticated"}
+        )
+        assert name in {"permission_denied", "feed_not_found", *passes}, (
             f"{self}: the feed was refused: {name}"
         )
-        self.may_follow = name == "unauthenticated"
+        self.may_follow = name in passes
         self.lose()
 
     async def acknowledge(self) -> None:

@@ -15,19 +15,21 @@ faults strike, not how the calls interleave.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from enum import StrEnum
+from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 
 from moothall.action.call import Call, Reply
+from moothall.action.hub import FeedHub
+from moothall.action.push import Push
 from moothall.action.tail import Tail
-from moothall.app.foundation import Shared
 from moothall.bus import MemoryBus, MemoryNetwork
 from moothall.core.errors import StorageUnavailableError
 from moothall.storage.postgres import PostgresDatabase
@@ -35,9 +37,15 @@ from moothall.testing import ManualClock, OpenHall, open_test_hall
 from moothall.testing.postgres import drop_databases
 from tests.simulation.world import Life
 
+if TYPE_CHECKING:
+    from moothall.app.foundation import Shared
+
 PAUSE_SECONDS = 0.001
 CATCH_UP_SECONDS_MAX = 15.0
 """After which a node that does not know everything is broken."""
+
+STATEMENTS_MAX = 40
+"""After how many statements of a node, at most, the fault strikes that comes in one."""
 
 HELD_SECONDS_MAX = 0.02
 HELD_PROBABILITY = 0.15
@@ -47,6 +55,7 @@ _NEWEST = """
 SELECT GREATEST((SELECT COALESCE(max(cursor), 0) FROM action_event),
                 (SELECT COALESCE(max(number), 0) FROM action_notice))
 """
+_LAST_TOLD = "SELECT stream, max(seq) FROM action_event WHERE cursor > $1 GROUP BY stream"
 _END = "SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid"
 _ALIVE = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY ($1::int[])"
 
@@ -83,6 +92,12 @@ class Node(Life):
         self.place = place
         self.world = world
         self.connections: set[Watched] = set()
+        self.pushed: dict[str, int] = {}
+        """Of each stream: the number of the event that was given to the hub last."""
+        self.misorders: list[str] = []
+        """What was given to the hub before what precedes it."""
+        self.began_at = 0
+        """Number of the newest event when it began."""
 
     @property
     def databases(self) -> list[PostgresDatabase]:
@@ -97,21 +112,35 @@ class Node(Life):
         return self.hall.hall.foundation.tail
 
     def watch(self) -> None:
-        """Watch all connections that it has and will have."""
+        """Watch all connections that it has and will have, and what it tells its followers."""
+        hub = self.hall.hall.house.use(FeedHub)
+        setattr(hub, "publish", self._watch_pushes(hub.publish))  # noqa: B010 - a method
+        self.began_at = self.tail._events.newest
         for database in self.databases:
             for pool in (database._writers, database._readers):
                 pool._idle[:] = [Watched(one, self) for one in pool._idle]
-                connect = pool._connect
+                pool._connect = partial(self._connect, pool._connect)  # type: ignore[method-assign]
 
-                async def watched(connect: Any = connect) -> "Watched":
-                    if self.is_dead:
-                        raise ConnectionRefusedError(NodesWorld.told_of_death)
-                    found = Watched(await connect(), self)
-                    if self.is_dead:
-                        found.abort()
-                    return found
+    async def _connect(self, connect: Callable[[], Awaitable[Any]]) -> "Watched":
+        """Watch a new connection, unless its node is dead."""
+        if self.is_dead:
+            raise ConnectionRefusedError(NodesWorld.told_of_death)
+        return Watched(await connect(), self)
 
-                pool._connect = watched  # type: ignore[method-assign]
+    def _watch_pushes(
+        self, publish: Callable[[Sequence[Push]], None]
+    ) -> Callable[[Sequence[Push]], None]:
+        """Note how far each stream has come; within one, events come one after the other."""
+
+        def watched(pushes: Sequence[Push]) -> None:
+            for push in pushes:
+                last = self.pushed.get(push.stream)
+                if last is not None and push.seq != last + 1:
+                    self.misorders.append(f"{push.stream} {push.seq} came after {last}")
+                self.pushed[push.stream] = push.seq
+            publish(pushes)
+
+        return watched
 
     def kill(self) -> None:
         """Abort all connections, and let no other be made."""
@@ -135,6 +164,8 @@ class Watched:
         self._node = node
         self.pid: int = connection.get_server_pid()
         node.connections.add(self)
+        if node.is_dead:  # it was killed meanwhile
+            self.abort()
 
     def __getattr__(self, name: str) -> Any:
         """Be the driver's in all that is not watched."""
@@ -194,7 +225,7 @@ class NodesWorld:
         """How many such moments of that node come before."""
         self.faults: dict[str, int] = {}
         self._pids: set[int] = set()
-        """Of connections of nodes that were killed; the server may still carry out what they sent."""
+        """Of connections of killed nodes; the server may still carry out what they sent."""
 
     # --- the nodes ----------------------------------------------------------------------------
 
@@ -249,7 +280,7 @@ class NodesWorld:
         self._first = self._first or node.hall
         return node
 
-    async def restart(self, life: Life, chance: Random) -> None:  # noqa: ARG002 - the bus says more
+    async def restart(self, life: Life, chance: Random) -> None:
         """End a node in good order and begin it again."""
         index = self._nodes.index(cast("Node", life))
         await life.stack.aclose()
@@ -274,7 +305,7 @@ class NodesWorld:
         for node in self._nodes:
             await node.quiet()
         async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
-            while self._pids and await self._admin.fetchval(_ALIVE, sorted(self._pids)):
+            while self._pids and await self._admin.fetchval(_ALIVE, sorted(self._pids)):  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(PAUSE_SECONDS)
         self._pids.clear()
 
@@ -284,12 +315,17 @@ class NodesWorld:
         try:
             async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
                 for node in self._living:
-                    while node.tail.settled < newest:
+                    while node.tail.settled < newest:  # noqa: ASYNC110 - it tells nobody
                         await asyncio.sleep(PAUSE_SECONDS)
         except TimeoutError:
             settled = [node.tail.settled for node in self._living]
             msg = f"nodes know of {settled}, and there is {newest}"
             raise AssertionError(msg) from None
+        for node in self._living:
+            rows = await self._admin.fetch(_LAST_TOLD, node.began_at)
+            missed = [row for row in rows if node.pushed.get(row[0], 0) < row[1]]
+            assert missed == [], f"node {node.place} never told {missed}"
+            assert node.misorders == [], f"node {node.place}: {node.misorders}"
 
     # --- faults -------------------------------------------------------------------------------
 
@@ -303,7 +339,7 @@ class NodesWorld:
         if len(self._living) < 2:
             fault = Fault.END
         self._threat = (fault, moment, self._nodes[chance.randrange(len(self._nodes))])
-        self._left = chance.randint(0, 40) if moment is Moment.IN_STATEMENT else chance.randint(0, 2)
+        self._left = chance.randint(0, STATEMENTS_MAX if moment is Moment.IN_STATEMENT else 2)
         return f"{fault} {moment}"
 
     async def pass_turn(self, *, may_strike: bool) -> None:

@@ -43,8 +43,8 @@ class SimulationError(AssertionError):
         """Tell what was found, and the one command that shows it again, or at least may."""
         again = f"make simulate SEED={self.seed} STEPS={self.steps}"
         if self._nodes:
-            nodes = f"ARGS='--engine postgres --nodes {self._nodes}'"
-            return f"{self._told}\n\nplay its plan again, though calls may interleave otherwise: {again} {nodes}"
+            again += f" ARGS='--engine postgres --nodes {self._nodes}'"
+            return f"{self._told}\n\nplay its plan again (calls may interleave otherwise): {again}"
         return f"{self._told}\n\nreplay it: {again}"
 
 

@@ -90,7 +90,7 @@ class Simulator:
         self._steps: list[tuple[int, Callable[[], Coroutine[Any, Any, None]]]] = [
             (50, self._batch), (14, self._alone), (8, self._repeat), (8, self._time),
             (10, self._job), (26, self._follow), (2, self._restart), (3, self._remove_member),
-            (6, self.check),
+            (6, self.check), (2, self._jump),
         ]  # fmt: skip
 
     # --- the run ------------------------------------------------------------------------------
@@ -112,6 +112,8 @@ class Simulator:
             self.tell("the end")
             await checks.check_end(self)
             self._check_logs()
+            for what, number in sorted(self.world.faults.items()):
+                self.count(what, number)
         finally:
             for follower in self.followers:
                 follower.lose()
@@ -280,6 +282,15 @@ class Simulator:
         for person in self.model.living():
             if self.chance.random() < 0.7:
                 await self.sign_in(person.member_id)
+
+    async def _jump(self) -> None:
+        """Set the clock on the wall, which everybody's client takes note of by signing in anew."""
+        by_ms = self.chance.choice((-3_600_000, -60_000, 60_000, 3_600_000))
+        self.clock.set_wall(self.clock.now_ms() + by_ms)
+        self.tell(f"the clock jumps by {by_ms} ms")
+        for session in self.model.sessions.values():
+            session.access_token = ""
+        self._look_after_connections()
 
     async def _job(self) -> None:
         """Keep house."""

@@ -23,6 +23,9 @@ from moothall.testing import (
 from moothall.testing.hall import PASSWORD
 from tests.simulation.image import Deed, Promise, check_image
 
+# A server's disk is the server's: what a hall does when that fails, tests/nodes shows.
+pytestmark = pytest.mark.sqlite
+
 JOBS_THAT_WRITE = ("access.seal_audit", "access.publish_head")
 WAIT_S = 20
 FAULTS: dict[str, Callable[[SimulatedDisk], None]] = {

@@ -9,6 +9,9 @@ import pytest
 
 from tests.simulation.power_cuts import cut_many
 
+# The power is cut on a simulated disk, which is the file's alone.
+pytestmark = pytest.mark.sqlite
+
 CUTS = 30
 
 

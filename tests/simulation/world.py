@@ -10,7 +10,6 @@ The world of several nodes on PostgreSQL is in ``nodes.py``.
 """
 
 import asyncio
-
 import shutil
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -225,7 +224,7 @@ class DiskWorld:
             place.rename(self._place(self.lives + 1))
         await self.open()
 
-    async def restart(self, life: Life, chance: Random) -> None:  # noqa: ARG002 - there is one
+    async def restart(self, life: Life, chance: Random) -> None:
         """Stop in good order and start again; sometimes the power fails meanwhile."""
         if chance.random() < 0.3:
             self._arm(Cut.IN_CHECKPOINT, 1)

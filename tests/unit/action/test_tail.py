@@ -17,7 +17,7 @@ from moothall.bus import MemoryBus
 from moothall.core.errors import StorageUnavailableError
 from moothall.ports.database import Database, Transaction
 from moothall.storage.postgres import PostgresDatabase
-from moothall.storage.postgres.transaction import BEGIN_WRITE
+from moothall.storage.postgres.transaction import BEGIN_WRITE, PREPARE_WRITE
 from moothall.testing import ManualClock
 from tests.contract.databases import open_postgres
 
@@ -91,6 +91,7 @@ class Scene:
         """Begin a write of another node, as ours do."""
         connection = await asyncpg.connect(self._url)
         self._connections.append(connection)
+        await connection.execute(PREPARE_WRITE)
         await connection.execute(BEGIN_WRITE)
         return connection
 

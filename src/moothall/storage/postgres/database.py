@@ -5,7 +5,7 @@ Work that another call was in the way of (a deadlock, a key that another was qui
 run again. So is work whose connection broke, except in its COMMIT: whether that was done nobody
 knows, and the caller is told to try again; an idempotency key makes that safe.
 
-A READ runs at REPEATABLE READ, on one state of the data.
+A READ runs at REPEATABLE READ, on one state of the data (``snapshot``).
 """
 
 import asyncio
@@ -27,7 +27,13 @@ from moothall.storage.postgres.bounds import PostgresBounds
 from moothall.storage.postgres.dialect import SEQUENCE
 from moothall.storage.postgres.failure import breaks_key, is_unreachable, may_pass, translate
 from moothall.storage.postgres.pool import Pool
-from moothall.storage.postgres.transaction import BEGIN_WRITE, Guarded, PostgresTransaction
+from moothall.storage.postgres.snapshot import Experience, Snapshot
+from moothall.storage.postgres.transaction import (
+    BEGIN_WRITE,
+    PREPARE_WRITE,
+    Guarded,
+    PostgresTransaction,
+)
 
 T = TypeVar("T")
 
@@ -36,7 +42,6 @@ Work = Callable[[Transaction], Awaitable[Any]]
 VERSION_MIN = 14
 """The oldest PostgreSQL that is taken."""
 
-_BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _BACKOFF_SECONDS = 0.002
 _random = SystemRandom()
 _log = structlog.get_logger("moothall.database")
@@ -55,7 +60,8 @@ class PostgresDatabase:
         """Made by :meth:`open`, which checks the server first."""
         self._bounds = bounds
         self._writers = Pool(address, bounds.writers, bounds)
-        self._readers = Pool(address, bounds.readers, bounds)
+        self._readers = Pool(address, bounds.readers, bounds, is_read_only=True)
+        self._experience = Experience()
         self.on_notice: Callable[[], None] = lambda: None
         self._commit_seconds = Histogram(SECONDS)
         self._commit_last_seconds = 0.0
@@ -135,14 +141,13 @@ class PostgresDatabase:
 
     async def _read_on(self, connection: Any, work: Work) -> Any:
         """Run a read on a connection."""
-        seconds = self._bounds.answer_seconds_max
-        tx = PostgresTransaction(connection, seconds)
+        tx = Snapshot(connection, self._bounds.answer_seconds_max, self._experience)
         try:
-            await connection.execute(_BEGIN_READ, timeout=seconds)
             return await Guarded(work(tx), tx)
         finally:
             tx.end()
-            await _roll_back(connection)
+            if tx.has_begun:
+                await _roll_back(connection)
 
     async def _write(self, work: Work) -> Any:
         """Run a write, again where that may help."""
@@ -180,6 +185,8 @@ class PostgresDatabase:
                 if await connection.fetchval("SELECT to_regclass($1)", SEQUENCE) is None:
                     await make_sequence(connection)
                     await _warn(connection)
+                await connection.execute(PREPARE_WRITE)
+            self._writers.preparation = PREPARE_WRITE
         except StorageUnavailableError as error:
             cause = error.__cause__
             if isinstance(cause, asyncpg.PostgresError) and not is_unreachable(cause):

@@ -33,18 +33,30 @@ class Pool:
 
     Attributes:
         waiting: Calls that wait for a connection.
+        preparation: SQL that is run on each connection when it is new; empty for none.
     """
 
-    def __init__(self, address: Address, size: int, bounds: PostgresBounds) -> None:
-        """Open at most ``size`` connections, each when it is needed first."""
+    def __init__(
+        self, address: Address, size: int, bounds: PostgresBounds, *, is_read_only: bool = False
+    ) -> None:
+        """Open at most ``size`` connections, each when it is needed first.
+
+        Args:
+            address: Where.
+            size: How many.
+            bounds: Of waiting.
+            is_read_only: Whether the server refuses to write on them.
+        """
         self._address = address
         self._bounds = bounds
+        self._is_read_only = is_read_only
         self._free = asyncio.Semaphore(size)
         self._idle: list[Any] = []
         self._refused_until = 0.0
         self._is_failing = False
         self._is_closing = False
         self.waiting = 0
+        self.preparation = ""
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
@@ -129,6 +141,7 @@ class Pool:
                 "lock_timeout": _milliseconds(bounds.lock_seconds_max),
                 "idle_in_transaction_session_timeout": _milliseconds(bounds.answer_seconds_max),
                 "default_transaction_isolation": "read committed",
+                "default_transaction_read_only": "on" if self._is_read_only else "off",
                 "jit": "off",
                 # Every statement has its index. Where the server guesses badly how many rows lie
                 # between two positions, it would read a whole board, and sort it, for a page.
@@ -144,6 +157,8 @@ class Pool:
             await connection.set_type_codec(
                 "numeric", schema="pg_catalog", encoder=str, decoder=_read_numeric, format="text"
             )
+            if self.preparation:
+                await connection.execute(self.preparation)
         except BaseException:  # also where the caller leaves meanwhile
             connection.terminate()
             raise

@@ -20,9 +20,12 @@ _SCRIPT_SECONDS = 86_400.0
 
 # A write takes the lock before any number, so its numbers are higher than the key. Who looks for
 # the horizon reads the last number first: a write whose lock is not there yet takes higher ones.
-BEGIN_WRITE = (
-    f"BEGIN; SELECT pg_advisory_xact_lock_shared((SELECT {_TAG} | last_value FROM {SEQUENCE}))"
+# Prepared once for each connection, because it would be parsed and planned for each write.
+PREPARE_WRITE = (
+    "PREPARE begin_write AS "
+    f"SELECT pg_advisory_xact_lock_shared((SELECT {_TAG} | last_value FROM {SEQUENCE}))"
 )
+BEGIN_WRITE = "BEGIN; EXECUTE begin_write"
 _LAST = f"SELECT last_value FROM {SEQUENCE}"
 _HELD = f"""
 SELECT min(((classid::bigint << 32) | objid::bigint) & {_MASK}) FROM pg_locks
@@ -105,9 +108,12 @@ class PostgresTransaction:
 
     async def find_horizon(self) -> Horizon:
         """Return how far the numbers have come."""
+        return await self._find_horizon(self._wait)
+
+    async def _find_horizon(self, wait: Callable[..., Awaitable[Any]]) -> Horizon:
         # Two statements: the last number must be read before the locks are looked at.
-        last = await self._wait(self._connection.fetchval, _LAST)
-        held = await self._wait(self._connection.fetchval, _HELD)
+        last = await wait(self._connection.fetchval, _LAST)
+        held = await wait(self._connection.fetchval, _HELD)
         return Horizon(last if held is None else min(last, held), last)
 
     async def tell_nodes(self, topic: str, key: str) -> None:

@@ -200,6 +200,8 @@ async def test_removing_the_entry_lets_its_files_go(scene: Scene) -> None:
 
 async def test_nobody_changes_what_hangs_on_a_removed_board(scene: Scene) -> None:
     """Not even who may in the whole hall, as long as its rows are still there."""
+    for who in ("ann", "boss"):
+        await scene.upload(who)
     proof, fields = await scene.add(), {"entry_id": scene.entry_id}
     comment = await scene.call("boss", "add_comment", text="well run", **fields)
     await scene.call("boss", "remove_board", board_id="kart")

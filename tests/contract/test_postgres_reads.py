@@ -1,0 +1,139 @@
+"""What a read asks of PostgreSQL: no more than it needs, and always of one state."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from moothall.ports.database import Transaction
+from moothall.storage.postgres.snapshot import TEXTS_MAX, Experience
+from moothall.storage.postgres.transaction import PostgresTransaction
+from tests.contract.databases import OpenDatabase, open_postgres, opened, run_script
+
+pytestmark = pytest.mark.requirement("R103")
+
+FIRST = "SELECT value FROM account WHERE id = 1"
+SECOND = "SELECT value FROM account WHERE id = 2"
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[OpenDatabase]:
+    async with opened(open_postgres, tmp_path) as database:
+        await run_script(
+            database,
+            "CREATE TABLE account (id BIGINT PRIMARY KEY, value BIGINT NOT NULL);"
+            "INSERT INTO account VALUES (1, 50), (2, 50);",
+        )
+        yield database
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count what transactions ask, by the first word."""
+    counted: Counter[str] = Counter()
+    plain = PostgresTransaction._wait
+
+    async def count(tx: Any, method: Any, *arguments: Any) -> Any:
+        counted[arguments[0].split(maxsplit=1)[0]] += 1
+        return await plain(tx, method, *arguments)
+
+    monkeypatch.setattr(PostgresTransaction, "_wait", count)
+    return counted
+
+
+async def read_one(tx: Transaction) -> int:
+    row = await tx.fetch_one(FIRST)
+    assert row is not None
+    return int(row[0])
+
+
+async def test_a_read_that_asks_nothing_has_no_transaction(
+    database: OpenDatabase, asked: Counter[str]
+) -> None:
+    async def ask_nothing(_tx: Transaction) -> str:
+        return "pong"
+
+    assert await database.read(ask_nothing) == "pong"
+    assert asked.total() == 0
+
+
+async def test_a_statement_that_was_alone_before_has_no_transaction(
+    database: OpenDatabase, asked: Counter[str]
+) -> None:
+    await database.read(read_one)
+    assert asked == {"BEGIN": 1, "SELECT": 1}
+    asked.clear()
+    await database.read(read_one)
+    assert asked == {"SELECT": 1}
+
+
+async def test_two_statements_see_one_state_though_the_first_was_asked_alone(
+    database: OpenDatabase, asked: Counter[str]
+) -> None:
+    """A transfer is committed between them: the read is run again and sees all of it."""
+    await database.read(read_one)
+    runs = 0
+
+    async def transfer(tx: Transaction) -> None:
+        await tx.execute("UPDATE account SET value = value - 10 WHERE id = 1")
+        await tx.execute("UPDATE account SET value = value + 10 WHERE id = 2")
+
+    async def read_both(tx: Transaction) -> tuple[int, int]:
+        nonlocal runs
+        runs += 1
+        first = await read_one(tx)
+        if runs == 1:
+            assert isinstance(tx, PostgresTransaction)
+            tx.is_waiting = True  # as if the statement took so long
+            await database.write(transfer)
+            tx.is_waiting = False
+        second = await tx.fetch_one(SECOND)
+        assert second is not None
+        return first, int(second[0])
+
+    assert await database.read(read_both) == (40, 60)
+    assert runs == 2
+    asked.clear()
+    await database.read(read_both)
+    assert asked == {"BEGIN": 1, "SELECT": 2}  # it has learned that there is a second one
+
+
+async def test_a_second_statement_goes_on_where_nothing_has_changed(
+    database: OpenDatabase, asked: Counter[str]
+) -> None:
+    await database.read(read_one)
+    asked.clear()
+
+    async def read_both(tx: Transaction) -> int:
+        row = await tx.fetch_one(SECOND) if await read_one(tx) else None
+        assert row is not None
+        return int(row[0])
+
+    assert await database.read(read_both) == 50
+    assert asked == {"BEGIN": 1, "SELECT": 3}
+
+
+async def test_a_read_that_writes_is_refused_also_where_it_is_alone(
+    database: OpenDatabase,
+) -> None:
+    async def write(tx: Transaction) -> int:
+        return await tx.execute("UPDATE account SET value = 0")
+
+    database._experience.learn("UPDATE account SET value = 0", is_alone=True)  # type: ignore[union-attr]
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        await database.read(write)
+    assert await database.read(read_one) == 50
+
+
+def test_what_is_learned_is_bounded_and_once_not_alone_is_for_ever() -> None:
+    experience = Experience()
+    for is_alone in (True, False, True):
+        experience.learn("first", is_alone=is_alone)
+    assert not experience.expects_no_other("first")
+    for number in range(TEXTS_MAX):
+        experience.learn(f"{number}", is_alone=True)
+    assert len(experience._is_alone) <= TEXTS_MAX
+    assert experience.expects_no_other(f"{TEXTS_MAX - 1}")
