@@ -275,12 +275,32 @@ def as_text(seen: costs.Seen) -> str:
         "from the writer's answer to the follower at the last node:",
         *table(["nodes", "bus", "events", "p50 ms", "p99 ms"], pushed),
         "",
-        f"a node at rest: {rest.node_us_per_s:,.0f} µs a second, and {rest.postgres_us_per_s:,.0f} "
-        "of PostgreSQL",
-        f"a connection at rest, of {rest.connections:,}: {rest.connection_bytes:,.0f} bytes, "
-        f"{rest.connection_us_per_s:.2f} µs a second",
-        f"an event of another node: {tail.node_us:.1f} µs, and {tail.postgres_us:.1f} of PostgreSQL;"
-        f" {tail.delivery_us:.2f} more for each of {tail.followers:,} followers",
+        *table(
+            ["what", "node", "postgres"],
+            [
+                [
+                    "a node at rest, µs a second",
+                    f"{rest.node_us_per_s:,.0f}",
+                    f"{rest.postgres_us_per_s:,.0f}",
+                ],
+                [
+                    f"each of {rest.connections:,} connections at rest, bytes",
+                    f"{rest.connection_bytes:,.0f}",
+                    "-",
+                ],
+                ["the same, µs a second", f"{rest.connection_us_per_s:.2f}", "-"],
+                [
+                    "an event of another node, µs",
+                    f"{tail.node_us:.1f}",
+                    f"{tail.postgres_us:.1f}",
+                ],
+                [
+                    f"each of {tail.followers:,} followers more, µs",
+                    f"{tail.delivery_us:.2f}",
+                    "-",
+                ],
+            ],
+        ),
     ]
     return "\n".join(lines)
 

@@ -17,6 +17,12 @@ from tests.simulation.deeds import Deed
 from tests.unit.services.access.naive_access import NaiveAccess, covers
 from tests.unit.services.leaderboards.naive_board import NaiveBoard, NaiveEntry
 
+WITHOUT_LOCK = frozenset(
+    f"leaderboards.{verb}"
+    for verb in ("submit_score", "add_comment", "remove_comment", "add_proof", "remove_proof")
+)
+"""Calls on what a board holds that do not lock the board."""
+
 Body = Mapping[str, Any]
 
 
@@ -131,8 +137,19 @@ class Model:
         """Fold in what was done."""
         assert deed.done is not None
         fold = self._folds.get(deed.action)
-        if fold is not None:
-            fold(deed, msgspec.json.decode(deed.done))
+        body = msgspec.json.decode(deed.done)
+        if fold is not None and not self._went_with_board(deed, body):
+            fold(deed, body)
+
+    def _went_with_board(self, deed: Deed, body: Body) -> bool:
+        """Tell whether another node removed the board meanwhile, with what was done.
+
+        These calls do not lock the board, so that their numbers in the audit trail need not be in
+        the order in which they took effect.
+        """
+        if not self.has_nodes or deed.action not in WITHOUT_LOCK:
+            return False
+        return body.get("board_id") not in self.boards and self.board_of(body["entry_id"]) is None
 
     def living(self) -> list[Person]:
         """Return members who were not removed, in the order in which they came."""
@@ -336,24 +353,12 @@ class Model:
         self.proofs.pop(entry_id, None)
 
     def _add_comment(self, deed: Deed, body: Body) -> None:
-        if self._went_with_board(body):
-            return
         written = self.comments.setdefault(body["entry_id"], {})
         assert body["comment_id"] not in written, f"{deed}: {body} was there already"
         written[body["comment_id"]] = body["member_id"]
 
     def _remove_comment(self, deed: Deed, body: Body) -> None:
-        if self._went_with_board(body):
-            return
         del self.comments[body["entry_id"]][body["comment_id"]]
-
-    def _went_with_board(self, body: Body) -> bool:
-        """Tell whether a board was removed meanwhile at another node, with what was changed.
-
-        Such calls share no lock, so that their numbers in the audit trail need not be in the order
-        in which they took effect.
-        """
-        return self.has_nodes and self.board_of(body["entry_id"]) is None
 
     def _import(self, deed: Deed, body: Body) -> None:
         board = self.boards[deed.request["board_id"]]
@@ -377,13 +382,9 @@ class Model:
         assert imported == body["imported"], f"{deed}: {body}, the model has {imported}"
 
     def _add_proof(self, deed: Deed, body: Body) -> None:
-        if self._went_with_board(body):
-            return
         self.proofs.setdefault(body["entry_id"], set()).add(body["proof_id"])
 
     def _remove_proof(self, deed: Deed, body: Body) -> None:
-        if self._went_with_board(body):
-            return
         self.proofs[body["entry_id"]].remove(body["proof_id"])
 
     def _put_chunk(self, deed: Deed, body: Body) -> None:

@@ -178,7 +178,9 @@ async def test_no_lockout_is_shortened(tmp_path: Path, jump_ms: int) -> None:
 
 @jumping
 @pytest.mark.requirement("R36")
-async def test_numbers_go_on_and_the_audit_trail_stays_whole(tmp_path: Path, jump_ms: int) -> None:
+async def test_numbers_go_on_and_the_audit_trail_stays_whole(
+    tmp_path: Path, jump_ms: int, engine: str
+) -> None:
     clock = ManualClock()
     async with opened(tmp_path, clock) as hall:
         boss = await make_board(hall)
@@ -200,7 +202,10 @@ async def test_numbers_go_on_and_the_audit_trail_stays_whole(tmp_path: Path, jum
         events = await hall.events("board/seven/moderation")
         assert [event.seq for event in events] == list(range(1, len(events) + 1))
         checked = await hall.call("access.verify_audit", as_=boss)
-        assert checked.numbers_skipped == 0
+        sql = "SELECT count(*) FROM access_audit WHERE number <= $1"
+        assert await hall.rows(sql, checked.last_sealed_number) == [(checked.rows_checked,)]
+        if engine == "sqlite":  # elsewhere events and notices take numbers of the same sequence
+            assert checked.numbers_skipped == 0
 
 
 @jumping

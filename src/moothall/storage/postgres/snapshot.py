@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import asyncpg
-from typing_extensions import override
 
 from moothall.ports.database import Horizon
 from moothall.storage.postgres.transaction import PostgresTransaction
@@ -59,19 +58,16 @@ class Snapshot(PostgresTransaction):
         self._asked = 0
         self.has_begun = False
 
-    @override
     async def find_horizon(self) -> Horizon:
         """Return how far the numbers have come: of no state of the data, so without beginning."""
         return await self._find_horizon(super()._wait)
 
-    @override
     def end(self) -> None:
         """Remember how it went, and refuse what is still asked."""
         if self._asked:
             self._experience.learn(self._first_sql, is_alone=self._asked == 1)
         super().end()
 
-    @override
     async def _wait(self, method: Callable[..., Any], *arguments: Any) -> Any:
         self._asked += 1
         if self._asked == 1:
