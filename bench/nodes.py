@@ -211,7 +211,7 @@ def measure(chosen: argparse.Namespace, folder: Path) -> costs.Seen:
             standing=ground.standing,
         )
         bench = Bench(ground, filled, chosen)
-        calls = []
+        calls: list[costs.Calls] = []
         for count in chosen.nodes:
             tell(f"{count} nodes")
             with bench.serve(count) as halls:

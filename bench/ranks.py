@@ -29,7 +29,7 @@ import apsw
 
 import moothall.services
 from moothall.action.migrations import read_migrations
-from moothall.ports.database import Row, Transaction
+from moothall.ports.database import Horizon, Row, Transaction
 from moothall.services.leaderboards.store.ranks import Position, Ranks
 
 T = TypeVar("T")
@@ -81,6 +81,16 @@ class PlainTransaction:
     async def lock_rows(self, sql: str, *params: Any) -> list[Row]:
         """Read: there is one writer."""
         return await self.fetch_all(sql, *params)
+
+    async def lock(self, name: str) -> None:
+        """Go on: there is one writer."""
+
+    async def find_horizon(self) -> Horizon | None:
+        """Return None: there is one node."""
+        return None
+
+    async def tell_nodes(self, topic: str, key: str) -> None:
+        """Tell nobody: there is one node."""
 
     async def nested(self, work: Callable[[], Awaitable[T]]) -> T:
         """Run ``work`` without a savepoint: a bench does not undo."""

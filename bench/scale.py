@@ -185,31 +185,35 @@ def as_markdown(seen: Seen, assumed: Assumptions) -> str:
     needed = [
         (
             part.name,
-            f"{_amount(part.needed)} {part.unit}".strip(),
-            f"{_amount(part.there)} {part.unit}".strip(),
+            _amount(part.needed, part.unit),
+            _amount(part.there, part.unit),
             _members(limits[part.name]),
         )
         for part in demand.parts
     ]
+    given = [
+        (name.replace("_", " "), f"{value:,}")
+        for name, value in msgspec.structs.asdict(assumed).items()
+    ]
+    source = (
+        f"Measured {seen.date[:10]} on {seen.cores} cores, Python {seen.python}, PostgreSQL with "
+        f"{seen.durability}."
+    )
+    asked = (
+        f"{assumed.members:,} members ask for {demand.writes_per_s:,.0f} scores and "
+        f"{demand.reads_per_s:,.0f} ranks a second; {demand.deliveries_per_s:,.0f} events a second "
+        f"are delivered. They take {_nodes(demand)}."
+    )
     return "\n".join(
         [
-            f"Measured {seen.date[:10]} on {seen.cores} cores, Python {seen.python}, PostgreSQL "
-            f"with {seen.durability}.",
-            "",
-            *_rows(("measured", "cost"), measured),
-            "",
-            *_rows(("assumed", "value"), [(name.replace("_", " "), f"{value:,}")
-                                          for name, value in msgspec.structs.asdict(assumed).items()]),
-            "",
-            f"{assumed.members:,} members ask for {demand.writes_per_s:,.0f} scores and "
-            f"{demand.reads_per_s:,.0f} ranks a second; {demand.deliveries_per_s:,.0f} events a "
-            f"second are delivered. They take {_nodes(demand)}.",
-            "",
-            *_rows(("part", "needed", "there", "used up at"), needed),
-            "",
+            *(source, ""),
+            *(*_rows(("measured", "cost"), measured), ""),
+            *(*_rows(("assumed", "value"), given), ""),
+            *(asked, ""),
+            *(*_rows(("part", "needed", "there", "used up at"), needed), ""),
             f"**What gives way first: {first}**, at {_members(limits[first])}.",
         ]
-    )  # fmt: skip
+    )
 
 
 def write_page(page: Path, block: str) -> None:
@@ -251,10 +255,10 @@ def _rows(title: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def _amount(value: float) -> str:
+def _amount(value: float, unit: str) -> str:
     if math.isinf(value):
-        return "more than any number"
-    return f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
+        return "no number suffices"
+    return f"{value:,.0f} {unit}".strip() if value >= 100 else f"{value:,.2f} {unit}".strip()
 
 
 def _members(count: int) -> str:
@@ -266,7 +270,7 @@ def _members(count: int) -> str:
 
 def _nodes(demand: Demand) -> str:
     if math.isinf(demand.nodes):
-        return "more than any number of nodes, because each has to read more events than it can"
+        return "more nodes than there can be, because each has to read more events than it can"
     return f"{demand.nodes:,.0f} nodes, as many as their {demand.nodes_because} demand"
 
 

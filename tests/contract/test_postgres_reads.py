@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from moothall.ports.database import Transaction
+from moothall.storage.postgres import PostgresDatabase
 from moothall.storage.postgres.snapshot import TEXTS_MAX, Experience
 from moothall.storage.postgres.transaction import PostgresTransaction
 from tests.contract.databases import OpenDatabase, open_postgres, opened, run_script
@@ -122,7 +123,8 @@ async def test_a_read_that_writes_is_refused_also_where_it_is_alone(
     async def write(tx: Transaction) -> int:
         return await tx.execute("UPDATE account SET value = 0")
 
-    database._experience.learn("UPDATE account SET value = 0", is_alone=True)  # type: ignore[union-attr]
+    assert isinstance(database, PostgresDatabase)
+    database._experience.learn("UPDATE account SET value = 0", is_alone=True)
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
         await database.read(write)
     assert await database.read(read_one) == 50

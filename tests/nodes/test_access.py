@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -277,6 +277,72 @@ async def test_r22_a_hook_that_runs_after_its_commit_was_learned_is_made_sure_of
     await first.run_job("access.confirm_bindings")
     assert not index.allows(bob.member_id, "teams:list", "")
     assert not index.doubtful
+
+
+@pytest.mark.requirement("R22")
+async def test_r22_who_belonged_to_a_team_belongs_not_to_the_next_one_of_its_name(
+    nodes: Nodes,
+) -> None:
+    first, second = nodes.halls
+    boss, bob = await first.administrator("boss"), await first.member("bob")
+    for verb, fields in [MADE, STAFF, JOINS]:
+        await do(first, boss, verb, **fields)
+    index = index_of(second)
+    await index.admit(second.hall.database, bob.member_id)
+    await look(nodes)
+    await tail_of(second).close()  # so that all of it is one round
+    for verb, fields in [("delete_team", {"team": "staff"}), STAFF, grant("team:staff")]:
+        await do(first, boss, verb, **fields)
+    await tail_of(second).look()
+    assert not index.allows(bob.member_id, "teams:list", "")
+
+
+class SlowDatabase:
+    """Reads, and lets something happen before anybody learns what was read, once."""
+
+    def __init__(self, hall: OpenHall, meanwhile: Callable[[], Awaitable[Any]]) -> None:
+        self.engine = hall.hall.database.engine
+        self.write, self.close = hall.hall.database.write, hall.hall.database.close
+        self._database, self._meanwhile = hall.hall.database, [meanwhile]
+
+    async def read(self, work: Any) -> Any:
+        result = await self._database.read(work)
+        while self._meanwhile:
+            await self._meanwhile.pop()()
+        return result
+
+
+@pytest.mark.requirement("R22")
+async def test_r22_what_is_granted_here_while_rows_are_learned_is_not_undone(nodes: Nodes) -> None:
+    first = nodes.halls[0]
+    boss, bob = await first.administrator("boss"), await first.member("bob")
+    await do(first, boss, "define_role", **MADE[1])
+    index = index_of(first)
+    await index.admit(first.hall.database, bob.member_id)
+    await look(nodes)
+    await tail_of(first).close()
+    slow = SlowDatabase(first, lambda: do(first, boss, "grant_role", **bound("bob")))
+    await first.hall.house.use(BindingLearner).relearn(slow, [f"subject {bob.member_id}"])
+    assert index.allows(bob.member_id, "teams:list", "")
+
+
+@pytest.mark.requirement("R22")
+async def test_r22_who_is_read_while_another_node_takes_away_is_read_again(nodes: Nodes) -> None:
+    first, second = nodes.halls
+    boss, bob = await first.administrator("boss"), await first.member("bob")
+    for verb, fields in [MADE, grant("bob", "board/7")]:
+        await do(first, boss, verb, **fields)
+    await look(nodes)
+    await tail_of(second).close()
+
+    async def take_away() -> None:
+        await do(first, boss, "revoke_all", at="board/7")
+        await tail_of(second).look()
+
+    index = index_of(second)
+    assert index.find_rights(bob.member_id) is None
+    await index.admit(SlowDatabase(second, take_away), bob.member_id)
+    assert not index.allows(bob.member_id, "teams:list", "board/7")
 
 
 # --- decisions are made on the rows, not on what a node remembers ---------------------------------

@@ -4,7 +4,7 @@ The reply commits with the deed, so it is known exactly when the deed was done.
 Errors are not remembered: nothing was done, so the call may be tried again.
 
 Rows are kept by day. A call looks at today, at yesterday, and at tomorrow; what is older
-is swept. So a reply is remembered for 24 hours at least, and for 48 at most while the hall runs.
+is swept. So a reply is remembered for 24 hours at least, and for 49 at most while the hall runs.
 The days are those of a clock of its own, which nobody can set (:class:`ReplyClock`).
 """
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +72,14 @@ async def act(hall: OpenHall, who: Visitor, times: int) -> None:
 async def fill(hall: OpenHall, count: int) -> None:
     """Leave many rows in the trail, a second after each other."""
 
-    async def work(tx: Any) -> None:
-        for at in range(count):
+    async def work(tx: Any, begin: int) -> None:
+        for at in range(begin, min(begin + 1_000, count)):
             now_ms = hall.clock.now_ms() + 1_000 * at
             row = AuditRow(now_ms, "bob", "shop.buy", f"shop/{at}", "done", "192.0.2.9", "r")
             await insert_audit(tx, row)
 
-    await hall.hall.database.write(work)
+    for begin in range(0, count, 1_000):  # a transaction may take 20 s on PostgreSQL
+        await hall.hall.database.write(partial(work, begin=begin))
 
 
 def heads_file(folder: Path) -> Path:
