@@ -196,8 +196,7 @@ def as_markdown(seen: Seen, assumed: Assumptions) -> str:
         for name, value in msgspec.structs.asdict(assumed).items()
     ]
     source = (
-        f"Measured {seen.date[:10]} on {seen.cores} cores, Python {seen.python}, PostgreSQL with "
-        f"{seen.durability}."
+        f"Measured {seen.date[:10]} on {seen.cores} cores, Python {seen.python}, {seen.durability}."
     )
     asked = (
         f"{assumed.members:,} members ask for {demand.writes_per_s:,.0f} scores and "

@@ -54,7 +54,7 @@ class Ground:
         return Standing(self.options, self.pids)
 
     def durability(self) -> str:
-        """Say what a commit promises here.
+        """Say which PostgreSQL it is, and what a commit promises.
 
         Raises:
             HallError: It promises nothing.
@@ -62,7 +62,8 @@ class Ground:
         told = {name: self.postgres.run_sql(f"SHOW {name}") for name in DURABLE}
         if off := [name for name, value in told.items() if value != "on"]:
             raise HallError(f"PostgreSQL runs with {', '.join(off)} off: that is no measurement")
-        return ", ".join(f"{name}={value}" for name, value in told.items())
+        version = self.postgres.run_sql("SHOW server_version")
+        return f"PostgreSQL {version}, {', '.join(f'{name}=on' for name in DURABLE)}"
 
     def written_bytes(self) -> int:
         """Return how many bytes were written to PostgreSQL's log in all."""

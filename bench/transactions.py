@@ -92,17 +92,16 @@ def run_pgbench(ground: Ground, seconds: float, *flags: str) -> Take:
 
 def insert_rows(ground: Ground, seconds: float, connections: int) -> Take:
     """Insert rows, each in a transaction of its own."""
-    pid, url = ground.postgres.pid, ground.postgres.url(DATABASE)
-    before = cpu_seconds(pid)
-    done, spent_s = uvloop.run(_insert(url, seconds, connections))
-    return Take(done / spent_s, (cpu_seconds(pid) - before) * 1e6 / max(done, 1))
+    url = ground.postgres.url(DATABASE)
+    return uvloop.run(_insert(url, ground.postgres.pid, seconds, connections))
 
 
-async def _insert(url: str, seconds: float, count: int) -> tuple[int, float]:
-    """Return how many rows were inserted, and in how many seconds."""
+async def _insert(url: str, pid: int, seconds: float, count: int) -> Take:
+    """Insert by ``count`` connections at the same time."""
     connections = [await asyncpg.connect(url) for _ in range(count)]
     try:
         statements = [await connection.prepare(INSERT) for connection in connections]
+        before = cpu_seconds(pid)
         began_at = time.perf_counter()
 
         async def repeat(statement: Any) -> int:
@@ -113,7 +112,8 @@ async def _insert(url: str, seconds: float, count: int) -> tuple[int, float]:
             return done
 
         done = sum(await asyncio.gather(*map(repeat, statements)))
-        return done, time.perf_counter() - began_at
+        spent_s = time.perf_counter() - began_at
+        return Take(done / spent_s, (cpu_seconds(pid) - before) * 1e6 / done)
     finally:
         for connection in connections:
             await connection.close()

@@ -67,7 +67,7 @@ _ON_BOTH = ("tests/unit/services", "tests/conformance", "tests/plays", "tests/si
 
 _HALLS = {
     "OpenHall", "open_test_hall", "open_site", "open_hall", "RunningHall", "StartHall", "hall",
-    "shared_hall", "start_hall", "simulate",
+    "administrator", "shared_hall", "start_hall", "simulate",
 }  # fmt: skip
 """What a test imports or asks for that has to do with a hall; by one of these it is known."""
 
@@ -85,13 +85,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     is_on_both = folder.startswith(_ON_BOTH) and needs_hall
     if not is_on_both or metafunc.definition.get_closest_marker("sqlite"):
         if chosen == "postgres":
-            metafunc.parametrize("engine", [], indirect=True)
+            metafunc.parametrize("engine", [], indirect=True, scope="module")
         return
     engines = ["sqlite", "postgres"] if chosen == "both" else [chosen]
-    metafunc.parametrize("engine", engines, indirect=True)
+    metafunc.parametrize("engine", engines, indirect=True, scope="module")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     """Let the halls of a test run on an engine."""
     chosen = getattr(request, "param", "sqlite")
@@ -100,4 +100,11 @@ def engine(request: pytest.FixtureRequest) -> Iterator[str]:
         return
     with use_postgres():
         yield chosen
-    asyncio.run(drop_databases())
+
+
+@pytest.fixture(autouse=True)
+def _databases(engine: str) -> Iterator[None]:
+    """Delete the databases of a test's halls at its end, or memory would fill with them."""
+    yield
+    if engine == "postgres":
+        asyncio.run(drop_databases())

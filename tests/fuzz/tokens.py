@@ -229,7 +229,7 @@ class Tokens:
         return key is not None
 
     def _judge_cursor(self, text: str) -> bool:
-        number = read_cursor(text, Extent(EPOCH, 3, 100))
+        number = read_cursor(text, Extent(EPOCH, 3, 100, 100))
         if number is None:
             return False
         if not (3 <= number <= 100 and re.fullmatch(rf"{EPOCH}\.0*{number}", text)):

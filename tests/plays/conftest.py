@@ -72,6 +72,7 @@ class RunningHall:
 
     def __init__(self, folder: Path, *options: str, port: int = 0) -> None:
         self.folder = folder
+        self.administrator: Person | None = None
         log = folder.parent / f"{folder.name}.log"
         own: tuple[str, ...] = (
             "--data",
@@ -221,13 +222,15 @@ def shared_hall(
     return _shared_halls[engine]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def administrator(shared_hall: RunningHall, tmp_path_factory: pytest.TempPathFactory) -> Person:
     """The first administrator of the shared hall."""
-    person = Person(tmp_path_factory.mktemp("administrator"))
-    person.joins(shared_hall, "boss")
-    person.does("administration", "claim", "--secret-stdin", stdin=f"{shared_hall.secret}\n")
-    return person
+    if shared_hall.administrator is None:
+        person = Person(tmp_path_factory.mktemp("administrator"))
+        person.joins(shared_hall, "boss")
+        person.does("administration", "claim", "--secret-stdin", stdin=f"{shared_hall.secret}\n")
+        shared_hall.administrator = person
+    return shared_hall.administrator
 
 
 @pytest.fixture

@@ -210,12 +210,10 @@ class Tail:
                 remedy="look for it in pg_stat_activity, and end it",
             )
         while True:
-            # Two reads, in this order: whoever lost a right before an event loses it here before
-            # the event goes out. A read of one statement is the cheapest there is.
+            # Two reads, because one of a single statement needs no transaction. Notices come later
+            # and are taught first, or an event could go to somebody who may not see it any more.
             events = await self._database.read(lambda tx: self._events.read(tx, self.settled))
             notices = await self._database.read(lambda tx: self._notices.read(tx, self.settled))
-            # What members may do first, or an event could go to somebody who may not see it any
-            # more.
             await self._teach(notices)
             self._notices.keep(notices)
             if len(notices) < ROWS_MAX:

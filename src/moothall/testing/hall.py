@@ -332,7 +332,8 @@ async def open_test_hall(  # noqa: PLR0913 - each is a part of the world that a 
     entropy = SeededEntropy(next(_seeds) if seed is None else seed)
     if disk is None and bounds is None and node_of is None and not chosen.database:
         chosen = await _choose_engine(chosen)
-    if disk is None and node_of is None and not chosen.database:  # a disk must see each file from the beginning
+    # A simulated disk must see each file from the beginning.
+    if disk is None and node_of is None and not chosen.database:
         await prepare_folder(chosen, entropy)
     hall = await open_hall(
         chosen,

@@ -15,8 +15,8 @@ import apsw
 
 from moothall.action.migrations import Migration, migrate, read_migrations
 from moothall.app.compose import find_catalog
-from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.config import Settings
+from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.keyfile import load_sealing_key
 from moothall.ports.entropy import Entropy
 from moothall.storage.sqlite import SqliteDatabase

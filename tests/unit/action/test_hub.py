@@ -102,7 +102,11 @@ class HeldUp:
         self._database = database
         self._chance = chance
         self._waiting: deque[Sequence[Push]] = deque()
+        self.engine = database.engine
         self.hub: FeedHub
+
+    async def close(self) -> None:
+        await self._database.close()
 
     async def read(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         result = await self._database.read(work)

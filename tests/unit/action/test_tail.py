@@ -17,7 +17,11 @@ from moothall.bus import MemoryBus
 from moothall.core.errors import StorageUnavailableError
 from moothall.ports.database import Database, Transaction
 from moothall.storage.postgres import PostgresDatabase
-from moothall.storage.postgres.transaction import BEGIN_WRITE, PREPARE_WRITE
+from moothall.storage.postgres.transaction import (
+    BEGIN_WRITE,
+    PREPARE_WRITE,
+    PostgresTransaction,
+)
 from moothall.testing import ManualClock
 from tests.contract.databases import open_postgres
 
@@ -126,7 +130,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
 
 
 @pytest.mark.requirement("R33")
-@pytest.mark.parametrize("at", range(2))
+@pytest.mark.parametrize("at", range(3))
 async def test_what_commits_between_two_reads_is_not_passed_over(scene: Scene, at: int) -> None:
     late = await scene.begin_write()
     await late.fetch(ADD, "late", 1, 1)
@@ -139,6 +143,38 @@ async def test_what_commits_between_two_reads_is_not_passed_over(scene: Scene, a
     await scene.tail.look()
     assert sorted(scene.recorder.given) == [("late", 1), ("soon", 1), ("soon", 2)]
     assert scene.recorder.given.index(("soon", 1)) < scene.recorder.given.index(("soon", 2))
+
+
+@pytest.mark.requirement("R33")
+async def test_a_notice_that_comes_after_the_events_were_read_is_learned_before_they_go_out(
+    scene: Scene,
+) -> None:
+    scene.learn()
+    await scene.add("soon", 1)
+    scene.between.reads = 0
+    scene.between.at, scene.between.then = 1, lambda: scene.notice("key")
+    await scene.tail.look()
+    assert scene.recorder.given == [("learned", "key"), ("soon", 1)]
+
+
+async def test_a_look_where_nothing_is_new_takes_four_round_trips(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each node looks twice a second, and after each commit of the hall."""
+    await scene.add("soon", 1)
+    await scene.notice("key")
+    for _ in range(2):  # what is alone is learned
+        await scene.tail.look()
+    asked: list[str] = []
+    plain = PostgresTransaction._wait
+
+    async def note(tx: Any, method: Any, *arguments: Any) -> Any:
+        asked.append(arguments[0])
+        return await plain(tx, method, *arguments)
+
+    monkeypatch.setattr(PostgresTransaction, "_wait", note)
+    await scene.tail.look()
+    assert len(asked) == 4, asked
 
 
 @pytest.mark.requirement("R33")

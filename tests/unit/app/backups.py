@@ -7,8 +7,8 @@ from typing import Any
 import apsw
 
 from moothall.app.backup import Taken, take_backup
-from moothall.app.foundation import DATABASE_FILE
 from moothall.app.config import Settings
+from moothall.app.foundation import DATABASE_FILE
 from moothall.app.heads import HEADS_FILE
 from moothall.app.manifest import Advance
 from moothall.testing import ManualClock, OpenHall, Visitor

@@ -11,8 +11,8 @@ import pytest
 
 from moothall.app import compose
 from moothall.app.compose import LOCK_FILE, Hall, open_hall
-from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.config import Settings
+from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.core.errors import ConfigurationError
 from moothall.storage.sqlite import SqliteDatabase
 from moothall.testing import ProblemError, open_test_hall

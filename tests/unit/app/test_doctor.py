@@ -14,8 +14,8 @@ import pytest
 from moothall.action.checks import Level
 from moothall.app import machine
 from moothall.app.compose import LOCK_FILE
-from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.doctor import Report, examine, is_running
+from moothall.app.foundation import DATABASE_FILE, KEY_FILE
 from moothall.app.heads import HEADS_FILE
 from moothall.core.errors import ConfigurationError
 from moothall.testing import open_test_hall

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from moothall.app.compose import open_hall
-from moothall.app.foundation import KEY_FILE
 from moothall.app.config import Settings
+from moothall.app.foundation import KEY_FILE
 from moothall.core.errors import ConfigurationError
 from moothall.ports.database import Row, Transaction
 from moothall.testing import ManualClock, SeededEntropy, open_test_hall, prepared

@@ -63,6 +63,15 @@ class MemoryTransaction:
     async def lock_rows(self, sql: str, *params: Any) -> list[Row]:
         return self.run(sql, params)
 
+    async def lock(self, name: str) -> None:
+        raise NotImplementedError
+
+    async def find_horizon(self) -> None:
+        raise NotImplementedError
+
+    async def tell_nodes(self, topic: str, key: str) -> None:
+        raise NotImplementedError
+
     async def nested(self, work: Callable[[], Awaitable[T]]) -> T:
         return await work()
 
