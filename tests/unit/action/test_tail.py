@@ -1,6 +1,7 @@
 """The tail: every row once, in the order of its stream, whatever commits between two reads."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -12,7 +13,7 @@ from moothall.action import tail as tail_module
 from moothall.action.cursor import find_extent
 from moothall.action.migrations import migrate
 from moothall.action.push import Push
-from moothall.action.tail import ROWS_MAX, Tail
+from moothall.action.tail import LOOK_APART_SECONDS, ROWS_MAX, Tail
 from moothall.bus import MemoryBus
 from moothall.core.errors import StorageUnavailableError
 from moothall.ports.database import Database, Transaction
@@ -155,6 +156,31 @@ async def test_a_notice_that_comes_after_the_events_were_read_is_learned_before_
     scene.between.at, scene.between.then = 1, lambda: scene.notice("key")
     await scene.tail.look()
     assert scene.recorder.given == [("learned", "key"), ("soon", 1)]
+
+
+async def test_commits_that_come_close_together_are_read_together(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began_at: list[float] = []
+    loop = asyncio.get_running_loop()
+    plain, enough = scene.tail.look, asyncio.Event()
+
+    async def look() -> None:
+        began_at.append(loop.time())
+        await plain()
+        if len(began_at) == 10:
+            enough.set()
+        scene.tail.tell()  # as if something were committed all the time
+
+    monkeypatch.setattr(scene.tail, "look", look)
+    scene.tail.start([])
+    try:
+        async with asyncio.timeout(30):
+            await enough.wait()
+    finally:
+        await scene.tail.close()
+    apart = [later - earlier for earlier, later in itertools.pairwise(began_at)]
+    assert min(apart) > 0.9 * LOOK_APART_SECONDS
 
 
 async def test_a_look_where_nothing_is_new_takes_four_round_trips(
