@@ -89,6 +89,9 @@ class PlainTransaction:
         """Return None: there is one node."""
         return None
 
+    async def lift_limits(self) -> None:
+        """Do nothing: there are none."""
+
     async def tell_nodes(self, topic: str, key: str) -> None:
         """Tell nobody: there is one node."""
 

@@ -100,7 +100,7 @@ ROWS = {
     "read with a deadline": Row(GET, KART, "ada", told=KART, deadline_ms=600_000),
     "write": Row(SUBMIT, SCORE, "ada", told={"score": 1.5}, fresh=ENTRY),
     "write beyond ASCII": Row(
-        SUBMIT, {**SCORE, "description": "ünï\n\0\U0001f600"}, "ada", told=KART, fresh=ENTRY
+        SUBMIT, {**SCORE, "description": "ünï\n\U0001f600"}, "ada", told=KART, fresh=ENTRY
     ),
     "whole number for a number": Row(SUBMIT, {**SCORE, "score": 7}, "ada", fresh=ENTRY),
     "write replayed": Row(SUBMIT, {**SCORE, "score": 42.0}, "ada", told={"score": 42.0}, key="a"),

@@ -113,6 +113,7 @@ async def _apply_missing(
 ) -> None:
     """Apply the steps that the database does not have, and note each in ``applied``."""
     applied.clear()  # what is there is from a run that was rolled back
+    await tx.lift_limits()
     await tx.lock("migrations")  # nodes that start at once apply them once
     await tx.execute(_LEDGER)
     for room, steps in rooms:

@@ -40,9 +40,11 @@ from moothall.core.errors import (
     DeadlineExceededError,
     InternalError,
     InvalidArgumentError,
+    OverloadedError,
     PermissionDeniedError,
     Problem,
     RateLimitedError,
+    StorageUnavailableError,
     UnauthenticatedError,
     UnknownActionError,
 )
@@ -193,8 +195,6 @@ class Pipeline:
         """Return who calls. A PUBLIC action looks at no token, good or bad."""
         if isinstance(action.access, Public):
             return _NOBODY
-        if self._tail is not None:
-            self._tail.check()
         if call.token is None:
             raise UnauthenticatedError(
                 "the call carries no access token",
@@ -286,9 +286,12 @@ class Pipeline:
             return None
         scope, digest = self._scope(visit, key)
         now_ms = self._reply_clock.now_ms()
-        return await self._house.database.read(
-            lambda tx: idempotency.find_reply(tx, scope, digest, now_ms)
-        )
+        try:
+            return await self._house.database.read(
+                lambda tx: idempotency.find_reply(tx, scope, digest, now_ms)
+            )
+        except (StorageUnavailableError, OverloadedError, DeadlineExceededError):
+            return None  # the first refusal is the one to tell
 
     @staticmethod
     def _scope(visit: Visit, key: str) -> tuple[idempotency.Scope, str]:

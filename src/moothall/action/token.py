@@ -8,6 +8,7 @@ written in the one canonical way, so that no bit of a token can be changed unnot
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Annotated, Any, TypeVar
 
@@ -156,9 +157,20 @@ class TokenVerifier:
     """
 
     def __init__(
-        self, keys: KeyRing, sessions: SessionEnds, clock: Clock, *, issuer: str, audience: str
+        self,
+        keys: KeyRing,
+        sessions: SessionEnds,
+        clock: Clock,
+        *,
+        issuer: str,
+        audience: str,
+        check_sight: Callable[[], None] | None = None,
     ) -> None:
-        """Accept tokens that ``issuer`` made for ``audience``."""
+        """Accept tokens that ``issuer`` made for ``audience``.
+
+        ``check_sight`` raises where this process may not know which sessions have ended.
+        """
+        self._check_sight = check_sight
         self._keys = keys
         self._sessions = sessions
         self._clock = clock
@@ -173,7 +185,10 @@ class TokenVerifier:
         Raises:
             UnauthenticatedError: It is not a token of this issuer for this audience, it is
                 altered or expired, its key is retired, or its session has ended.
+            StorageUnavailableError: This node may not know whether it has.
         """
+        if self._check_sight is not None:
+            self._check_sight()
         if self._generation != self._keys.generation:
             self.forget_all()  # by a key that may be retired now
             self._generation = self._keys.generation

@@ -191,7 +191,14 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
             ports[Issuer] = way.issuer
         await database.write(lambda tx: _load(tx, ports))
         sessions = _port(ports, SessionEnds)
-        verifier = TokenVerifier(keys, sessions, clock, issuer=way.name, audience=audience)
+        verifier = TokenVerifier(
+            keys,
+            sessions,
+            clock,
+            issuer=way.name,
+            audience=audience,
+            check_sight=None if foundation.tail is None else foundation.tail.check,
+        )
         ports |= {FeedHub: hub, TokenVerifier: verifier}
         _tell_connections(connections, ports, hub)
         outbox = Outbox(foundation.publisher(hub))
@@ -373,6 +380,7 @@ def _provide(catalog: Catalog, resources: Resources) -> dict[type, object]:
 
 async def _load(tx: Transaction, ports: Mapping[type, object]) -> None:
     """Let each adapter read its state, once."""
+    await tx.lift_limits()
     await tx.lock("load")  # what a fresh hall begins with, one node makes
     for adapter in _each(ports):
         load = getattr(adapter, "load", None)

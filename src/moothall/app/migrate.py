@@ -145,7 +145,8 @@ async def _move(settings: Settings, folder: Path, progress: Progress) -> Moved:
     with open_snapshot(folder / DATABASE_FILE) as snapshot:
         _check_schema(snapshot, catalog)
         async with open_session(settings) as connection:
-            if (mark := find_mark(folder)) is not None:
+            mark = find_mark(folder)
+            if mark is not None:
                 if await _is_of(connection, mark):
                     return Moved(epoch=mark.epoch, tables={}, faults=[], was_done=True)
                 if mark.database != settings.database:
@@ -162,9 +163,9 @@ async def _move(settings: Settings, folder: Path, progress: Progress) -> Moved:
                 leave_mark(folder, new_mark)
             except BaseException:
                 await _undo(connection, whole)
-                remove_mark(folder)
+                _restore_mark(folder, mark)
                 raise
-            await _commit(whole, folder)
+            await _commit(whole, folder, mark)
     return moved
 
 
@@ -176,13 +177,21 @@ async def _undo(connection: Any, whole: Any) -> None:
         connection.terminate()
 
 
-async def _commit(whole: Any, folder: Path) -> None:
+def _restore_mark(folder: Path, before: Mark | None) -> None:
+    """Leave the folder as it was: one that was moved once stays so, whatever became of this run."""
+    if before is None:
+        remove_mark(folder)
+    else:
+        leave_mark(folder, before)
+
+
+async def _commit(whole: Any, folder: Path, before: Mark | None) -> None:
     """Commit; the mark stays unless it is sure that nothing was committed."""
     try:
         await whole.commit()
     except Exception as error:
         if not is_unreachable(error):
-            remove_mark(folder)
+            _restore_mark(folder, before)
             raise
         msg = (
             "the database was lost during the commit, so it is not known whether the hall was "

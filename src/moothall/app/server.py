@@ -73,7 +73,7 @@ async def check_role(connection: Any) -> list[Finding]:
     """The server takes writes and tidies up by itself."""
     found = []
     if await connection.fetchval("SELECT pg_is_in_recovery()"):
-        remedy = "name the primary in the address, or add ?target_session_attrs=read-write"
+        remedy = "name the primary in the address; of several hosts there, nodes find it"
         found.append(Finding("this is a standby, which takes no writes", remedy))
     if await connection.fetchval("SELECT current_setting('autovacuum')") == "off":
         told = "autovacuum is off: tables grow, and slow down, without end"

@@ -63,7 +63,10 @@ async def open_session(
     """
     address = read_address(settings.database, settings.database_password_file)
     bounds = PostgresBounds(
-        statement_seconds_max=seconds, lock_seconds_max=seconds, answer_seconds_max=seconds
+        statement_seconds_max=seconds,
+        lock_seconds_max=seconds,
+        answer_seconds_max=seconds,
+        write_seconds_max=seconds,
     )
     pool = Pool(address, 1, bounds)
     try:

@@ -73,6 +73,13 @@ class Transaction(Protocol):
         """
         ...
 
+    async def lift_limits(self) -> None:
+        """Let this transaction, and its waiting for others, take as long as it takes.
+
+        For the start of a hall, when nobody waits for an answer. Nothing on SQLite.
+        """
+        ...
+
     async def find_horizon(self) -> Horizon | None:
         """Return how far the numbers have come; None where they appear in their order.
 

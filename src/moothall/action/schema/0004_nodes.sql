@@ -1,6 +1,6 @@
 -- What the nodes of a hall share; on SQLite there is one node, and these stay empty.
 
--- What other nodes must read anew (`action/tail.py`), for an hour.
+-- What other nodes must read anew (`action/tail.py`), for two hours.
 CREATE TABLE action_notice (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
   topic TEXT NOT NULL,

@@ -10,7 +10,7 @@ SCHEMES = ("postgresql", "postgres")
 _OPTIONS = frozenset(
     {
         "host", "port", "user", "passfile", "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl",
-        "ssl_min_protocol_version", "ssl_max_protocol_version", "target_session_attrs", "service",
+        "ssl_min_protocol_version", "ssl_max_protocol_version", "service",
     }
 )  # fmt: skip
 

@@ -110,9 +110,9 @@ class PostgresDatabase:
                     return result
             except (StorageUnavailableError, asyncpg.ReadOnlySQLTransactionError):
                 raise  # the latter: a READ that writes is a bug and stays one
-            except Exception as error:  # noqa: BLE001 - translated, or raised as it is
+            except Exception as error:
                 if not (may_run_again and (is_unreachable(error) or may_pass(error))):
-                    raise translate(error, is_write=False) from error.__cause__
+                    raise _told(error, is_write=False) from error
         raise AssertionError
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
@@ -144,6 +144,9 @@ class PostgresDatabase:
         tx = Snapshot(connection, self._bounds.answer_seconds_max, self._experience)
         try:
             return await Guarded(work(tx), tx)
+        except TimeoutError:
+            connection.terminate()  # the server is silent; another connection may find it
+            raise
         finally:
             tx.end()
             if tx.has_begun:
@@ -172,7 +175,7 @@ class PostgresDatabase:
                 if not helps or run == self._bounds.runs_max or perf_counter() > end:
                     if attempt.is_committing and is_unreachable(error):
                         raise _unsure(error) from error
-                    raise translate(error) from error.__cause__
+                    raise _told(error, is_write=True) from error
             self._reruns += 1
             await asyncio.sleep(_random.uniform(0, _BACKOFF_SECONDS * min(run, 10)))
         raise AssertionError
@@ -293,6 +296,14 @@ async def make_sequence(connection: Any) -> None:
             await connection.execute(f"CREATE SEQUENCE {SEQUENCE}")
             # So that the next number is above the last one from the beginning.
             await connection.execute(f"SELECT nextval('{SEQUENCE}')")
+
+
+def _told(error: Exception, *, is_write: bool) -> BaseException:
+    """Return what a caller is told, and log what only the operator can do something about."""
+    told = translate(error, is_write=is_write)
+    if is_unreachable(error):
+        _log.warning("the database failed", error=str(error) or repr(error))
+    return told
 
 
 def _unsure(error: BaseException) -> StorageUnavailableError:

@@ -27,6 +27,14 @@ _IN_THE_WAY = (
 """What may come of another call that was quicker; run again, a call sees what that one did."""
 
 
+_TOO_LONG = (
+    asyncpg.QueryCanceledError,
+    asyncpg.TransactionTimeoutError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+"""Limits of time, of a statement or a whole transaction; nothing was kept."""
+
+
 def may_pass(error: BaseException) -> bool:
     """Tell whether the same work may succeed when it is run again at once."""
     return isinstance(error, _IN_THE_WAY)
@@ -50,11 +58,11 @@ def is_unreachable(error: BaseException) -> bool:
 def translate(error: BaseException, *, is_write: bool = True) -> BaseException:
     """Return what a caller is told; a bug stays what it is."""
     told: BaseException = error
-    if isinstance(error, asyncpg.QueryCanceledError) and not is_write:
-        told = DeadlineExceededError("a statement took longer than the database allows")
-    elif isinstance(error, asyncpg.QueryCanceledError):
+    if isinstance(error, _TOO_LONG) and not is_write:
+        told = DeadlineExceededError("it took longer than the database allows")
+    elif isinstance(error, _TOO_LONG):
         # Nearly always it waited for others; nothing was done.
-        told = StorageUnavailableError("a statement took too long", remedy="try again later")
+        told = StorageUnavailableError("it took too long", remedy="try again later")
     elif isinstance(error, asyncpg.LockNotAvailableError | asyncpg.SerializationError):
         told = StorageUnavailableError("too many calls change the same", remedy="try again later")
     elif isinstance(error, asyncpg.DeadlockDetectedError):

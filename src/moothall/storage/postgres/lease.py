@@ -46,6 +46,7 @@ class RowLease:
         self._renew_seconds = renew_seconds
         self._until = float("-inf")
         self._task: asyncio.Task[None] | None = None
+        self._asking = asyncio.Lock()
 
     async def hold(self, name: str) -> bool:  # noqa: ARG002 - one for all
         """Tell whether this node holds it."""
@@ -60,7 +61,8 @@ class RowLease:
         """Let another node have it at once."""
         if self._task is None:
             return
-        self._task.cancel()
+        async with self._asking:  # a renewal that is under way must not come after the release
+            self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
         self._until = float("-inf")  # before another node can have it
@@ -70,7 +72,8 @@ class RowLease:
     async def _repeat(self) -> None:
         while True:
             await asyncio.sleep(self._renew_seconds)
-            await self._ask()
+            async with self._asking:
+                await self._ask()
 
     async def _ask(self) -> None:
         """Take or renew it, if nobody else has it."""

@@ -133,6 +133,8 @@ class Pool:
             self._address.url,
             password=self._address.password,
             timeout=bounds.connect_seconds_max,
+            # A standby knows nothing of the locks by which the horizon is told.
+            target_session_attrs="primary",
             statement_cache_size=STATEMENTS_KEPT,
             max_cached_statement_lifetime=0,
             server_settings={

@@ -87,13 +87,14 @@ class PostgresTransaction:
         return int(count) if count.isdigit() else 0
 
     async def execute_script(self, sql: str) -> None:
-        """Run several statements of a migration, translated from SQLite's words.
+        """Run several statements of a migration, translated from SQLite's words."""
+        await self.lift_limits()
+        await self._run(translate(sql))
 
-        They may take long, and are waited for as long as they take.
-        """
+    async def lift_limits(self) -> None:
+        """Let this transaction take as long as it takes."""
         self._seconds = _SCRIPT_SECONDS
         await self._run(_NO_LIMITS)
-        await self._run(translate(sql))
 
     async def lock_rows(self, sql: str, *params: Any) -> list[Row]:
         """Read rows and keep others from changing them; a read only reads them."""

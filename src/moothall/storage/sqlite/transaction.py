@@ -57,6 +57,9 @@ class SqliteTransaction:
     async def lock(self, name: str) -> None:
         """Do nothing: there is one writer."""
 
+    async def lift_limits(self) -> None:
+        """Do nothing: a write has none."""
+
     async def find_horizon(self) -> None:
         """Return None: numbers appear in their order."""
 

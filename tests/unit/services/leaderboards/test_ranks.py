@@ -66,6 +66,9 @@ class MemoryTransaction:
     async def lock(self, name: str) -> None:
         raise NotImplementedError
 
+    async def lift_limits(self) -> None:
+        raise NotImplementedError
+
     async def find_horizon(self) -> None:
         raise NotImplementedError
 

@@ -123,7 +123,7 @@ async def define_role(ctx: Context, request: DefineRole) -> RoleView:
         index.forget(request.name)  # what another node took away, and this one has yet to learn
         index.define(request.name, request.permissions)
 
-    await index.change(ctx.tx, define, Changed.ROLE.key(request.name))
+    await index.change(ctx.tx, define, Changed.ROLE_GONE.key(request.name))
     ctx.emit(STREAM, RoleDefined(name=request.name, permissions=request.permissions))
     return RoleView(
         name=request.name,

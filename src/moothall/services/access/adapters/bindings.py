@@ -7,7 +7,7 @@ from moothall.core.errors import OverloadedError
 from moothall.core.paths import ROOT
 from moothall.ports.database import Database, Transaction
 from moothall.services.access.model import TEAM_PREFIX, AccessSettings, Held
-from moothall.services.access.rules.changed import TOPIC
+from moothall.services.access.rules.changed import TOPIC, Changed
 from moothall.services.access.rules.granting import merge_roles
 from moothall.services.access.rules.index import BindingIndex, is_member
 from moothall.services.access.rules.rights import Places, Rights, Role, bind_role
@@ -127,13 +127,23 @@ class StoredBindings(BindingIndex):
                 held = await database.read(lambda tx: find_held(tx, principal))
                 self.reads += 1
                 if self.insert(principal, mark, held):
+                    if self._is_shared and any(
+                        role not in self._roles for role, _ in held.bindings
+                    ):
+                        # It may be new at another node, whose word is on its way.
+                        self.doubtful.add(Changed.SUBJECT.key(principal))
                     return
             finally:
                 self.end_reading(principal, mark)
         raise OverloadedError("what you hold changes too fast to be read", retry_after_ms=1_000)
 
     async def rights_of(self, tx: Transaction, principal: str) -> Rights:
-        """Return what anybody holds, from memory or else as ``tx`` sees it."""
+        """Return what anybody holds: from memory, or else as ``tx`` sees it.
+
+        On several nodes always by the rows: memory may be behind another node.
+        """
+        if self._is_shared:
+            return await self.read_rights(tx, principal)
         found = self.find_rights(principal)
         # Not remembered: a write sees what its neighbours in the batch wrote and may still lose.
         return found or self.make_rights(principal, await find_held(tx, principal))
@@ -190,7 +200,10 @@ class StoredBindings(BindingIndex):
         self, tx: Transaction, member_ids: Sequence[str]
     ) -> list[tuple[str, Rights]]:
         """Return the same of several members, in their order, by one read."""
-        found = {member_id: self.find_rights(member_id) for member_id in member_ids}
+        found = {
+            member_id: None if self._is_shared else self.find_rights(member_id)
+            for member_id in member_ids
+        }
         missing = [member_id for member_id, rights in found.items() if rights is None]
         held = await list_held(tx, missing)
         return [

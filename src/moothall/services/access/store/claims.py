@@ -24,7 +24,8 @@ async def share_claim(tx: Transaction, nonce: str, secret_digest: str, now_ms: i
         return None
     if row is not None and row[0]:
         return str(row[0])
-    await renew_claim(tx, secret_digest, now_ms)
+    if not await renew_claim(tx, secret_digest, now_ms):
+        return None  # it was used meanwhile
     await tx.execute("UPDATE access_claim SET nonce = $1 WHERE id = 1", nonce)
     return nonce
 

@@ -231,8 +231,10 @@ async def issue_recovery_code(ctx: Context, request: IssueRecoveryCode) -> Issue
     """
     member = await find_account(ctx, request.member)
     ctx.concern(path=f"member/{member.member_id}")
-    rights = await ctx.use(Authority).rights_of(ctx.tx, member.member_id)
-    check_holds_no_more(ctx.may, rights.list_held(ROOT))
+    authority = ctx.use(Authority)
+    own = await authority.rights_of(ctx.tx, ctx.actor)
+    rights = await authority.rights_of(ctx.tx, member.member_id)
+    check_holds_no_more(own.allows, rights.list_held(ROOT))
     seal = ctx.use(RecoverySeal)
     selector, nonce = seal.make_parts()
     code = RecoveryCode(

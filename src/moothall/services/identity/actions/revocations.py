@@ -147,6 +147,8 @@ async def close_other_sessions(
     Emits:
         SessionEnded: once per session.
     """
+    # Locked, so that a sign-in comes before it, and ends too, or after it.
+    await members.find_member_to_change(ctx.tx, ctx.actor)
     count = await end_sessions(ctx, ctx.actor, "closed from another session", but=ctx.session_id)
     return SessionsEnded(member_id=ctx.actor, ended_count=count)
 
@@ -168,6 +170,7 @@ async def revoke_sessions_of(ctx: Context, request: RevokeSessionsOf) -> Session
         SessionEnded: once per session.
     """
     member = await _get_member(ctx, request.member)
+    await members.find_member_to_change(ctx.tx, member.member_id)  # as above
     count = await end_sessions(ctx, member.member_id, "revoked by an administrator")
     return SessionsEnded(member_id=member.member_id, ended_count=count)
 

@@ -4,6 +4,7 @@ A level is a role bound at ``board/<id>``; the default binds everyone. It is gra
 revoked by the access room, so that it acts on open connections at once and is audited there.
 """
 
+from contextlib import suppress
 from typing import Annotated
 
 from msgspec import Meta
@@ -30,7 +31,11 @@ from moothall.services.access.actions import (
     list_bindings,
     revoke_role,
 )
-from moothall.services.access.errors import GrantExceedsOwnError, LimitReachedError
+from moothall.services.access.errors import (
+    BindingNotFoundError,
+    GrantExceedsOwnError,
+    LimitReachedError,
+)
 from moothall.services.access.model import TEAM_PREFIX
 from moothall.services.identity.actions import (
     FindMember,
@@ -155,7 +160,8 @@ async def set_level(ctx: Context, request: SetLevel) -> OwnLevel:
     check_level_change(ctx.may, ctx.actor, target, request.level)
     at = f"board/{board.board_id}"
     for role in roles:  # before the new one, of which there may be no more than so many
-        await ctx.call(revoke_role, RevokeRole(member=member.member_id, role=role, at=at))
+        with suppress(BindingNotFoundError):  # somebody has just taken it away
+            await ctx.call(revoke_role, RevokeRole(member=member.member_id, role=role, at=at))
     if request.level is not Level.NONE:
         role = LEVEL_ROLES[request.level][0]
         await ctx.call(grant_role, GrantRole(member=member.member_id, role=role, at=at))
