@@ -367,7 +367,9 @@ class FeedHub:
                 if subscription.has_ended():
                     return
                 if settled is not None and push.cursor > settled:
-                    push = replace(push, cursor=settled)  # noqa: PLW2901 - the same event
+                    # Another node, from which the reader came, may have known more.
+                    cursor = max(settled, subscription.start)
+                    push = replace(push, cursor=cursor)  # noqa: PLW2901 - the same event
                 sink.send(sink.encode(push, feed.name))
                 self.read_later += 1
                 positions[push.stream] = push.seq
