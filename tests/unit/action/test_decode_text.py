@@ -181,9 +181,7 @@ def has_null(tree: Any) -> bool:
 
 @pytest.mark.requirement("R32")
 @given(st.data(), TREES)
-def test_exactly_the_texts_with_a_name_twice_or_a_null_are_refused(
-    data: st.DataObject, tree: Any
-) -> None:
+def test_exactly_the_texts_with_a_name_twice_are_refused(data: st.DataObject, tree: Any) -> None:
     text = data.draw(written(tree)).encode()
     msgspec.json.decode(text)
     assert (trouble_of(lambda: check_text(text)) is not None) == (has_twins(tree) or has_null(tree))
