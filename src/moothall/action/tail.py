@@ -45,6 +45,10 @@ STALE_SECONDS = 2.0
 """After so long without a look that succeeded, signed calls are refused: a session may have ended
 or a grant been taken away, and this node would not know."""
 
+AWAY_SECONDS = 60.0
+"""After so long without one, whoever remembers rows reads all of them anew: also those that count
+what did not come, as of members who could do nothing meanwhile."""
+
 RETRY_SECONDS = 0.1
 ROWS_MAX = 2_000
 """Rows of each table that are read at once; when there are more, the next look comes at once."""
@@ -206,6 +210,7 @@ class Tail:
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
+        was_away = began - self._looked_at > AWAY_SECONDS
         # First, in a transaction of its own: rows below are seen by whatever reads from now on.
         horizon = await self._database.read(_find_horizon)
         if len(self._events.seen) > UNSETTLED_MAX and horizon <= self.settled:
@@ -218,7 +223,8 @@ class Tail:
             # and are taught first, or an event could go to somebody who may not see it any more.
             events = await self._database.read(lambda tx: self._events.read(tx, self.settled))
             notices = await self._database.read(lambda tx: self._notices.read(tx, self.settled))
-            await self._teach(notices)
+            await self._teach(notices, is_all=was_away or self._notices.was_swept)
+            was_away = False
             self._notices.keep(notices)
             if len(notices) < ROWS_MAX:
                 break
@@ -270,9 +276,9 @@ class Tail:
             _log.info("this node sees its hall again")
         self._is_failing = error is not None
 
-    async def _teach(self, notices: Sequence[Row]) -> None:
-        """Let each adapter read anew what has changed, each key once."""
-        if self._notices.was_swept:  # so long ago was the last look
+    async def _teach(self, notices: Sequence[Row], *, is_all: bool) -> None:
+        """Let each adapter read anew what has changed, each key once; or everything."""
+        if is_all:
             for each in self._learners.values():
                 await each.relearn(self._database, ())
         keys: dict[str, dict[str, None]] = {}

@@ -319,6 +319,19 @@ async def test_who_was_away_until_notices_were_swept_learns_everything_anew(scen
     assert scene.recorder.given == []
 
 
+async def test_who_was_away_for_a_minute_learns_everything_anew(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.learn()
+    await scene.tail.look()
+    scene.recorder.given.clear()
+    await scene.tail.look()
+    assert scene.recorder.given == []
+    monkeypatch.setattr(tail_module, "AWAY_SECONDS", 0.0)
+    await scene.tail.look()
+    assert scene.recorder.given[0] == ("learned", None)
+
+
 async def test_what_is_remembered_has_a_bound(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
