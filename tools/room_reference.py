@@ -53,7 +53,9 @@ CONTEXT_ELSEWHERE = frozenset(
 """What only the built-in rooms and the framework use; the page says nothing of it."""
 
 TRANSACTION = ("fetch_one", "fetch_all", "execute", "nested", "on_commit")
-TRANSACTION_ELSEWHERE = frozenset({"execute_script", "lock_rows"})
+TRANSACTION_ELSEWHERE = frozenset(
+    {"execute_script", "find_horizon", "lift_limits", "lock", "lock_rows", "tell_nodes"}
+)
 
 PLATE_ELSEWHERE = frozenset({"follower"})
 

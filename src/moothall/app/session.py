@@ -66,7 +66,7 @@ async def open_session(
         statement_seconds_max=seconds,
         lock_seconds_max=seconds,
         answer_seconds_max=seconds,
-        write_seconds_max=seconds,
+        write_seconds_max=UNBOUNDED_SECONDS,  # of the whole, not of one statement
     )
     pool = Pool(address, 1, bounds)
     try:

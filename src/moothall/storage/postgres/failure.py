@@ -55,7 +55,7 @@ def is_unreachable(error: BaseException) -> bool:
     return isinstance(error, UNREACHABLE)
 
 
-def translate(error: BaseException, *, is_write: bool = True) -> BaseException:
+def translate(error: BaseException, *, is_write: bool = False) -> BaseException:
     """Return what a caller is told; a bug stays what it is."""
     told: BaseException = error
     if isinstance(error, _TOO_LONG) and not is_write:
