@@ -79,7 +79,8 @@ def read_strictly(body: bytes, kind: Any) -> tuple[Any, bool]:
             body.decode(), object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite
         )
         json.dumps(value, ensure_ascii=False).encode()
-        if _depth(value) > DEPTH_MAX:
+        # PostgreSQL keeps no text with this character, so no hall takes it.
+        if _depth(value) > DEPTH_MAX or "\\u0000" in json.dumps(value).replace("\\\\", ""):
             return None, False
         return msgspec.convert(value, kind), True
     except (ValueError, RecursionError, msgspec.MsgspecError):

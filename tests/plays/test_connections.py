@@ -132,7 +132,10 @@ async def follow(place: Place, who: Member, after: str = "now") -> AsyncIterator
 
 
 @pytest.fixture(scope="module")
-def hall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hall]:
+def hall(
+    tmp_path_factory: pytest.TempPathFactory,
+    engine: str,  # on each engine its own
+) -> Iterator[Hall]:
     """One hall for the plays in which it goes on."""
     folder = tmp_path_factory.mktemp("connections")
     running = RunningHall(folder / "hall", "--config", str(without_limits(folder)))

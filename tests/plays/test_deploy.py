@@ -7,6 +7,7 @@ import ssl
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
+from http import HTTPStatus
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,9 @@ class Load:
             headers = {**self._headers, "idempotency-key": f"key-{number}"}
             score = {"board_id": "kart", "score": number}
             status = await self._post("leaderboards.submit_score", score, headers)
+            if status == HTTPStatus.TOO_MANY_REQUESTS:  # on a quick machine it is its own limit
+                await asyncio.sleep(0.2)
+                continue
             async with self._more:
                 self.answers[status] += 1
                 self._more.notify_all()

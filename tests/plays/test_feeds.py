@@ -249,7 +249,10 @@ async def write(place: Place, token: str, plan: list[tuple[str, float]], seed: i
 
 
 @pytest.fixture(scope="module")
-def hall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHall]:
+def hall(
+    tmp_path_factory: pytest.TempPathFactory,
+    engine: str,  # on each engine its own
+) -> Iterator[RunningHall]:
     folder = tmp_path_factory.mktemp("feeds")
     (folder / "moothall.toml").write_text("limits_scale = 1000.0\n")
     running = RunningHall(folder / "hall", "--config", str(folder / "moothall.toml"))

@@ -168,7 +168,10 @@ async def furnish(running: RunningHall, mail: Path) -> Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(
+    tmp_path_factory: pytest.TempPathFactory,
+    engine: str,  # on each engine its own
+) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("races")
     mail = folder / "mail.jsonl"
     mail.touch()

@@ -116,7 +116,10 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def servers(
+    tmp_path_factory: pytest.TempPathFactory,
+    engine: str,  # on each engine its own
+) -> Iterator[Scene]:
     """All three, which the tests of this file share: starting them takes longer than the tests."""
     made = Scene(tmp_path_factory.mktemp("servers"))
     try:

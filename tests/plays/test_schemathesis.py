@@ -132,7 +132,10 @@ class Site:
 
 
 @pytest.fixture(name="site", scope="module")
-def open_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def open_site(
+    tmp_path_factory: pytest.TempPathFactory,
+    engine: str,  # on each engine its own
+) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("schemathesis")
     config = folder / "moothall.toml"
     config.write_text("limits_scale = 1000.0\n")

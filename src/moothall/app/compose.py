@@ -191,13 +191,9 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
             ports[Issuer] = way.issuer
         await database.write(lambda tx: _load(tx, ports))
         sessions = _port(ports, SessionEnds)
+        sight = None if foundation.tail is None else foundation.tail.check
         verifier = TokenVerifier(
-            keys,
-            sessions,
-            clock,
-            issuer=way.name,
-            audience=audience,
-            check_sight=None if foundation.tail is None else foundation.tail.check,
+            keys, sessions, clock, issuer=way.name, audience=audience, check_sight=sight
         )
         ports |= {FeedHub: hub, TokenVerifier: verifier}
         _tell_connections(connections, ports, hub)

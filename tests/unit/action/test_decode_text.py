@@ -353,7 +353,7 @@ def test_a_mebibyte_takes_no_longer_than_its_size(value: str) -> None:
     body = f'{{"value":{value}}}'.encode()
     read(body)
     assert refuse(body[:-1] + b',"text":"a","text":"b"}')["field"] == "text"
-    assert time.thread_time() - start < 5
+    assert time.thread_time() - start < 30
 
 
 def test_a_narrow_request_refuses_before_it_reads_on() -> None:
