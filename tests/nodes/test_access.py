@@ -267,7 +267,7 @@ async def test_r22_a_hook_that_runs_after_its_commit_was_learned_is_made_sure_of
     await index.admit(first.hall.database, bob.member_id)
     late: list[Callable[[], None]] = []
     with monkeypatch.context() as patch:
-        patch.setattr(database, "_run_hooks", late.extend)
+        patch.setattr(database, "run_hooks", late.extend)
         await do(first, boss, "grant_role", **bound("bob"))
     await do(second, boss, "revoke_role", **bound("bob"))
     await look(nodes)

@@ -17,6 +17,7 @@ from moothall.storage.postgres import PostgresBounds, PostgresDatabase, read_add
 from moothall.storage.postgres.database import check_server
 from moothall.storage.postgres.failure import translate
 from moothall.storage.postgres.pool import Pool
+from moothall.storage.postgres.snapshot import BEGIN_READ
 from moothall.storage.postgres.transaction import PostgresTransaction
 
 UNBOUNDED_SECONDS = 7 * 86_400.0
@@ -43,7 +44,6 @@ SELECT max(until_ms) FROM action_lease
 WHERE until_ms > (extract(epoch FROM clock_timestamp()) * 1000)::bigint
 """
 _STEPS = "SELECT number, digest FROM action_migration WHERE room = $1 ORDER BY number"
-BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 @asynccontextmanager

@@ -2,16 +2,14 @@
 
 import ipaddress
 import re
-import ssl
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from moothall.bus.nkey import UserKey, read_credentials
 from moothall.core.errors import ConfigurationError
+from moothall.core.operator_files import read_secret, read_secret_line
 
 DEFAULT_PORT = 4222
-SECRET_BYTES_MAX = 16_384
 
 _SCHEMES = ("nats", "tls")
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,255}")
@@ -121,12 +119,12 @@ def read_sign_in(access: BusAccess) -> SignIn:
         ConfigurationError: One of them cannot be read or is not what it should be.
     """
     if access.password_file:
-        password = _read_line("bus_password_file", access.password_file)
+        password = read_secret_line("bus: bus_password_file", access.password_file)
         return SignIn(user=access.user, password=password)
     if access.token_file:
-        return SignIn(token=_read_line("bus_token_file", access.token_file))
+        return SignIn(token=read_secret_line("bus: bus_token_file", access.token_file))
     if access.credentials_file:
-        text = _read("bus_credentials_file", access.credentials_file)
+        text = read_secret("bus: bus_credentials_file", access.credentials_file)
         try:
             jwt, key = read_credentials(text)
         except ValueError as error:
@@ -134,46 +132,6 @@ def read_sign_in(access: BusAccess) -> SignIn:
             raise ConfigurationError(msg) from None
         return SignIn(jwt=jwt, key=key)
     return SignIn()
-
-
-def make_trust(authority: str) -> ssl.SSLContext:
-    """Return who vouches for the server: an authority's PEM file, or those of the system.
-
-    Raises:
-        ConfigurationError: The file cannot be read.
-    """
-    try:
-        context = ssl.create_default_context(cafile=authority or None)
-    except (OSError, ssl.SSLError) as error:
-        msg = f"bus: bus_authority {authority} cannot be read: {error}"
-        raise ConfigurationError(msg) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
-
-
-def _read_line(setting: str, file: str) -> str:
-    line = _read(setting, file).partition("\n")[0].rstrip("\r")
-    if not line:
-        msg = f"bus: {setting} {file}: its first line is empty"
-        raise ConfigurationError(msg)
-    return line
-
-
-def _read(setting: str, file: str) -> str:
-    try:
-        with Path(file).open("rb") as opened:
-            content = opened.read(SECRET_BYTES_MAX + 1)
-        text = content.decode("utf-8")
-    except OSError as error:
-        msg = f"bus: {setting} {file} cannot be read: {error.strerror or error}"
-        raise ConfigurationError(msg) from None
-    except UnicodeDecodeError:
-        msg = f"bus: {setting} {file} is no text"
-        raise ConfigurationError(msg) from None
-    if len(content) > SECRET_BYTES_MAX:
-        msg = f"bus: {setting} {file} has more than {SECRET_BYTES_MAX} bytes"
-        raise ConfigurationError(msg)
-    return text
 
 
 def _is_loopback(host: str) -> bool:

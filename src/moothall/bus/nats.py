@@ -18,7 +18,6 @@ from moothall.bus.access import (
     BusAccess,
     ServerAddress,
     check_access,
-    make_trust,
     read_address,
     read_sign_in,
 )
@@ -32,6 +31,7 @@ from moothall.bus.bounds import (
 from moothall.bus.link import Link, LinkRefusedError, describe
 from moothall.bus.listeners import Listeners
 from moothall.core.errors import ConfigurationError
+from moothall.core.operator_files import make_trust
 
 _log = structlog.get_logger("moothall.bus")
 
@@ -88,7 +88,7 @@ class NatsBus:
         check_access(access, address)
         read_sign_in(access)  # so that what is wrong with it ends the start
         needs_trust = address.is_encrypted or access.authority
-        trust = make_trust(access.authority) if needs_trust else None
+        trust = make_trust("bus: bus_authority", access.authority) if needs_trust else None
         return cls(address, hall_id, access, trust)
 
     async def publish(self, topic: str, payload: bytes) -> None:

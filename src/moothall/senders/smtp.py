@@ -2,13 +2,12 @@
 
 import asyncio
 import smtplib
-import ssl
 from concurrent.futures import ThreadPoolExecutor
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
-from pathlib import Path
 
 from moothall.core.errors import ConfigurationError
+from moothall.core.operator_files import make_trust, read_secret_line
 from moothall.ports.sender import SenderUnavailableError
 from moothall.senders.settings import MailSettings
 
@@ -39,8 +38,14 @@ class SmtpSender:
             raise ConfigurationError(msg)
         self._settings = settings
         self._port = settings.port or _PORTS[settings.security]
-        self._password = _read_password(settings.password_file) if settings.password_file else ""
-        self._context = None if settings.security == "none" else _trust(settings.authority)
+        self._password = ""
+        if settings.password_file:
+            self._password = read_secret_line(
+                "settings: mail.password_file", settings.password_file
+            )
+        self._context = None
+        if settings.security != "none":
+            self._context = make_trust("settings: mail.authority", settings.authority)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="moothall-mail")
         self._running = 0
 
@@ -105,26 +110,3 @@ class SmtpSender:
         self._running -= 1
         if not sending.cancelled():
             sending.exception()  # seen: whoever waited was told, or waits no longer
-
-
-def _read_password(file: str) -> str:
-    try:
-        password = Path(file).read_text("utf-8").partition("\n")[0].rstrip("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"settings: mail.password_file {file} cannot be read: {error}"
-        raise ConfigurationError(msg) from None
-    if not password:
-        msg = f"settings: mail.password_file {file} is empty"
-        raise ConfigurationError(msg)
-    return password
-
-
-def _trust(authority: str) -> ssl.SSLContext:
-    """Return who vouches for the server."""
-    try:
-        context = ssl.create_default_context(cafile=authority or None)
-    except (OSError, ssl.SSLError) as error:
-        msg = f"settings: mail.authority {authority} cannot be read: {error}"
-        raise ConfigurationError(msg) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context

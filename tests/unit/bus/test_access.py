@@ -6,15 +6,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from moothall.bus.access import (
-    SECRET_BYTES_MAX,
     BusAccess,
     ServerAddress,
     check_access,
-    make_trust,
     read_address,
     read_sign_in,
 )
 from moothall.core.errors import ConfigurationError
+from moothall.core.operator_files import SECRET_BYTES_MAX, make_trust
 from tests.servers.nkeys import make_key
 
 SECRET = "s3cr3t-of-the-bus"
@@ -142,5 +141,5 @@ def test_authority_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         if content is not None:
             file.write_text(content, "utf-8")
         with pytest.raises(ConfigurationError, match="bus_authority") as caught:
-            make_trust(str(file))
+            make_trust("bus: bus_authority", str(file))
         assert str(file) in str(caught.value)

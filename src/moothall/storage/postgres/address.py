@@ -1,10 +1,10 @@
 """The database's address, as operators write it."""
 
 import dataclasses
-from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from moothall.core.errors import ConfigurationError
+from moothall.core.operator_files import read_secret
 
 SCHEMES = ("postgresql", "postgres")
 _OPTIONS = frozenset(
@@ -57,16 +57,11 @@ def read_address(url: str, password_file: str = "") -> Address:
     return Address(url, _read_password(password_file) if password_file else None)
 
 
-def _read_password(name: str) -> str:
+def _read_password(file: str) -> str:
     """Return what a file holds, without the end of its line."""
-    try:
-        text = Path(name).read_text("utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        msg = f"settings: database_password_file: {name}: {reason}"
-        raise ConfigurationError(msg) from None
+    text = read_secret("settings: database_password_file", file).rstrip("\r\n")
     if not text or "\n" in text:
-        msg = f"settings: database_password_file: {name}: it must hold one line, the password"
+        msg = f"settings: database_password_file {file}: it must hold one line, the password"
         raise ConfigurationError(msg)
     return text
 

@@ -9,7 +9,7 @@ A READ runs at REPEATABLE READ, on one state of the data (``snapshot``).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from random import SystemRandom
 from time import perf_counter
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from moothall.core.histogram import SECONDS, Histogram
 from moothall.ports.database import Transaction
 from moothall.ports.metrics import Measure
 from moothall.storage.errors import TransactionEndedError
+from moothall.storage.hooks import run_hooks
 from moothall.storage.postgres.address import Address
 from moothall.storage.postgres.bounds import PostgresBounds
 from moothall.storage.postgres.dialect import SEQUENCE
@@ -247,7 +248,7 @@ class _Attempt:
         self.is_committing = False
         if status != "COMMIT":  # a failed statement has ended it, and its author went on
             raise TransactionEndedError("a statement of this call failed, so nothing was kept")
-        _run_hooks(tx.hooks)
+        run_hooks(tx.hooks)
         return result
 
 
@@ -314,12 +315,3 @@ def _unsure(error: BaseException) -> StorageUnavailableError:
     )
     told.__cause__ = error
     return told
-
-
-def _run_hooks(hooks: Iterable[Callable[[], None]]) -> None:
-    """Run what a call left to be done after the commit; a bug of one must not stop the others."""
-    for hook in hooks:
-        try:
-            hook()
-        except Exception as error:  # noqa: BLE001 - the change is durable
-            _log.error("a hook failed after its commit", exc_info=error)

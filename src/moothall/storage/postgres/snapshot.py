@@ -16,7 +16,7 @@ from moothall.ports.database import Horizon
 from moothall.storage.postgres.transaction import PostgresTransaction
 
 TEXTS_MAX = 1_000
-_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 First = tuple[Callable[..., Any], tuple[Any, ...], Any]
 """A statement that was asked outside a transaction, and its answer."""
@@ -83,7 +83,7 @@ class Snapshot(PostgresTransaction):
     async def _begin(self) -> None:
         """Begin the transaction, of which the first statement must have been a part."""
         self.has_begun = True
-        await super()._wait(self._connection.execute, _BEGIN)
+        await super()._wait(self._connection.execute, BEGIN_READ)
         if self._first is not None:
             method, arguments, answer = self._first
             if await super()._wait(method, *arguments) != answer:

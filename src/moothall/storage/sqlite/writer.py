@@ -25,7 +25,7 @@ that leaves a callback of the loop would leave every caller waiting for ever.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any
@@ -36,6 +36,7 @@ import structlog
 from moothall.core.errors import OverloadedError, StorageUnavailableError
 from moothall.core.histogram import SECONDS, Histogram
 from moothall.storage.errors import TransactionEndedError
+from moothall.storage.hooks import run_hooks
 from moothall.storage.sqlite.bounds import SqliteBounds
 from moothall.storage.sqlite.failure import is_sync_failure, translate_write
 from moothall.storage.sqlite.transaction import SqliteTransaction, drive
@@ -335,10 +336,10 @@ class Writer:
                 self.distrust(error)
             self._poisoned(calls, error)
         else:
-            _run_hooks((self.on_commit,))
+            run_hooks((self.on_commit,))
             for call in calls:
                 if call.hooks:
-                    _run_hooks(call.hooks)
+                    run_hooks(call.hooks)
             for call in calls:
                 call.settle()
             if self._is_failing and self._has_written:
@@ -424,12 +425,3 @@ class Writer:
 def _refuse_commit() -> bool:
     """Turn a commit into a rollback (SQLite's commit hook); set while calls run."""
     return True
-
-
-def _run_hooks(hooks: Iterable[Callable[[], None]]) -> None:
-    """Run what a call left to be done after the commit; a bug of one must not stop the writer."""
-    for hook in hooks:
-        try:
-            hook()
-        except Exception as error:  # noqa: BLE001 - the change is durable, and others wait
-            _log.error("a hook failed after its commit", exc_info=error)
