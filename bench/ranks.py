@@ -57,6 +57,8 @@ def numbered(sql: str) -> str:
 class PlainTransaction:
     """The port over one apsw connection, without savepoints or checks."""
 
+    engine = "sqlite"
+
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
@@ -73,6 +75,14 @@ class PlainTransaction:
         """Run one statement and return the number of rows it changed."""
         self._connection.execute(numbered(sql), params)
         return self._connection.changes()
+
+    async def append(self, sql: str, *params: Any) -> None:
+        """Insert at once."""
+        await self.execute(sql, *params)
+
+    async def append_returning(self, sql: str, *params: Any) -> Row | None:
+        """Insert at once, and return the first row."""
+        return await self.fetch_one(sql, *params)
 
     async def execute_script(self, sql: str) -> None:
         """Run several statements."""

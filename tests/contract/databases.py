@@ -43,9 +43,14 @@ _PATIENT = PostgresBounds(
 """Hundreds of calls wait for each other here, on a machine that may be busy."""
 
 
+async def make_postgres(place: Path) -> str:
+    """Return the address of the one database that belongs to a place."""
+    digest = blake2b(str(place).encode(), digest_size=8).hexdigest()
+    return await make_database(f"contract_{digest}")
+
+
 async def open_postgres(place: Path) -> OpenDatabase:
-    name = f"contract_{blake2b(str(place).encode(), digest_size=8).hexdigest()}"
-    return await PostgresDatabase.open(read_address(await make_database(name)), bounds=_PATIENT)
+    return await PostgresDatabase.open(read_address(await make_postgres(place)), bounds=_PATIENT)
 
 
 ADAPTERS: dict[str, Adapter] = {"sqlite": open_sqlite, "postgres": open_postgres}

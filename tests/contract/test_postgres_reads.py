@@ -102,6 +102,27 @@ async def test_two_statements_see_one_state_though_the_first_was_asked_alone(
     assert asked == {"BEGIN": 1, "SELECT": 2}  # it has learned that there is a second one
 
 
+async def test_a_read_whose_first_row_never_rests_is_answered(database: OpenDatabase) -> None:
+    """It was alone so far; the second run does not try that again."""
+    for _ in range(20):
+        await database.read(read_one)
+
+    async def change(tx: Transaction) -> None:
+        await tx.execute("UPDATE account SET value = value + 1 WHERE id IN (1, 2)")
+
+    async def read_both(tx: Transaction) -> tuple[int, int]:
+        first = await read_one(tx)
+        assert isinstance(tx, PostgresTransaction)
+        tx.is_waiting = True
+        await database.write(change)
+        tx.is_waiting = False
+        second = await tx.fetch_one(SECOND)
+        assert second is not None
+        return first, int(second[0])
+
+    assert await database.read(read_both) == (51, 51)
+
+
 async def test_a_second_statement_goes_on_where_nothing_has_changed(
     database: OpenDatabase, asked: Counter[str]
 ) -> None:
@@ -130,12 +151,20 @@ async def test_a_read_that_writes_is_refused_also_where_it_is_alone(
     assert await database.read(read_one) == 50
 
 
-def test_what_is_learned_is_bounded_and_once_not_alone_is_for_ever() -> None:
+def test_what_is_learned_is_bounded_and_follows_what_is_usual() -> None:
     experience = Experience()
-    for is_alone in (True, False, True):
-        experience.learn("first", is_alone=is_alone)
+    experience.learn("first", is_alone=True)
+    assert experience.expects_no_other("first")
+    experience.learn("first", is_alone=False)
+    assert not experience.expects_no_other("first")
+    for _ in range(100):
+        experience.learn("first", is_alone=True)
+    experience.learn("first", is_alone=False)
+    assert experience.expects_no_other("first"), "one of many decides nothing"
+    for _ in range(20):
+        experience.learn("first", is_alone=False)
     assert not experience.expects_no_other("first")
     for number in range(TEXTS_MAX):
         experience.learn(f"{number}", is_alone=True)
-    assert len(experience._is_alone) <= TEXTS_MAX
+    assert len(experience._credit) <= TEXTS_MAX
     assert experience.expects_no_other(f"{TEXTS_MAX - 1}")

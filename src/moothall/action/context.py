@@ -186,9 +186,9 @@ class Context:
         async def step(tx: Transaction) -> "tuple[Context, R]":
             context = self._step(tx)
             result = await work(context)
-            await self._house.outbox.write(tx, context.events, context.now_ms)
             if outcome is not None:
                 await self._house.audit.append(tx, context.audit_row(outcome))
+            await self._house.outbox.write(tx, context.events, context.now_ms)
             return context, result
 
         context, result = await self._house.database.write(step)

@@ -94,6 +94,14 @@ class Action(Generic[Q, R]):
             fields = frozenset(self.request_type.__struct_fields__)
             put(self, "path_of", compile_path(self.access.at, fields))
 
+    def lane_of(self, request: Q) -> str:
+        """Return what a WRITE changes as ``Database.write`` asks it: the resource in the request.
+
+        Empty where the request names none: the whole hall is nothing to wait for.
+        """
+        at = self.access.at if isinstance(self.access, Signed) else ""
+        return (self.path_of(request) or "") if isinstance(at, str) and "{" in at else ""
+
     @property
     def summary(self) -> str:
         """The first line of the docstring."""

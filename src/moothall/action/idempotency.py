@@ -137,7 +137,7 @@ async def remember_reply(
         msg = f"a reply of {len(reply)} bytes cannot be remembered (at most {REPLY_BYTES_MAX})"
         raise InternalError(msg)
     text = None if reply is None else reply.decode()
-    await tx.execute(_INSERT, now_ms // DAY_MS, *scope, request_digest, text)
+    await tx.append(_INSERT, now_ms // DAY_MS, *scope, request_digest, text)
 
 
 async def sweep_replies(tx: Transaction, now_ms: int) -> int:

@@ -24,6 +24,15 @@ RETURNING last_seq
 _INSERT = "INSERT INTO action_event (stream, seq, kind, at_ms, data) VALUES"
 _INSERT_TAIL = "RETURNING seq, cursor"
 _INSERT_ONE = f"{_INSERT} ($1, $2, $3, $4, $5) RETURNING cursor"
+# SQLite knows no insertion inside a WITH, and asks nothing for a statement more.
+_APPEND_ONE = """
+WITH taken AS (
+  INSERT INTO action_stream (stream, last_seq) VALUES ($1, 1)
+  ON CONFLICT (stream) DO UPDATE SET last_seq = action_stream.last_seq + 1
+  RETURNING last_seq)
+INSERT INTO action_event (stream, seq, kind, at_ms, data)
+SELECT $1, last_seq, $2, $3, $4 FROM taken RETURNING seq, cursor
+"""
 
 ERASED_KIND = "action.event_erased"
 """Of an event that was erased: its number stays, so that no reader sees a gap."""
@@ -55,31 +64,43 @@ class Outbox:
         pushes: list[Push] = []
         for stream in sorted(of_stream):
             told = of_stream[stream]
-            taken = await tx.fetch_one(_TAKE_NUMBERS, stream, len(told))
-            assert taken is not None
             if len(told) == 1:  # nearly always, and every write pays for it
-                pushes.append(await _insert_one(tx, stream, taken[0], told[0], now_ms))
+                pushes.append(await _insert_one(tx, stream, told[0], now_ms))
             else:
-                pushes += await _insert(tx, stream, taken[0] - len(told) + 1, told, now_ms)
+                pushes += await _insert(tx, stream, told, now_ms)
         if pushes:
             tx.on_commit(lambda: self._publish(pushes))
 
 
-async def _insert_one(tx: Transaction, stream: str, seq: int, event: Event, now_ms: int) -> Push:
-    """Append one event with its number, without the detour by blocks."""
+async def _insert_one(tx: Transaction, stream: str, event: Event, now_ms: int) -> Push:
+    """Append one event, without the detour by blocks."""
     kind, data = kind_of(type(event)), _encode(event).decode()
-    row = await tx.fetch_one(_INSERT_ONE, stream, seq, kind, now_ms, data)
-    assert row is not None
-    return Push(stream, seq, row[0], kind, now_ms, data)
+    if tx.engine == "postgres":
+        row = await tx.append_returning(_APPEND_ONE, stream, kind, now_ms, data)
+        assert row is not None
+        seq, cursor = row
+    else:
+        seq = await _take_numbers(tx, stream, 1)
+        row = await tx.fetch_one(_INSERT_ONE, stream, seq, kind, now_ms, data)
+        assert row is not None
+        (cursor,) = row
+    return Push(stream, seq, cursor, kind, now_ms, data)
 
 
-async def _insert(
-    tx: Transaction, stream: str, first_seq: int, events: Sequence[Event], now_ms: int
-) -> list[Push]:
-    """Append the events of one stream, numbered from ``first_seq``."""
+async def _insert(tx: Transaction, stream: str, events: Sequence[Event], now_ms: int) -> list[Push]:
+    """Append the events of one stream."""
+    first_seq = await _take_numbers(tx, stream, len(events)) - len(events) + 1
     rows = [
         (stream, seq, kind_of(type(event)), now_ms, _encode(event).decode())
         for seq, event in enumerate(events, start=first_seq)
     ]
     cursors: dict[int, int] = dict(await insert_returning(tx, _INSERT, rows, _INSERT_TAIL))
     return [Push(stream, seq, cursors[seq], kind, now_ms, data) for _, seq, kind, _, data in rows]
+
+
+async def _take_numbers(tx: Transaction, stream: str, count: int) -> int:
+    """Return the last of the next ``count`` numbers of a stream, which are taken now."""
+    row = await tx.fetch_one(_TAKE_NUMBERS, stream, count)
+    assert row is not None
+    number: int = row[0]
+    return number

@@ -265,7 +265,7 @@ class Pipeline:
             return await self._deed(ctx, visit)
 
         try:
-            return await self._house.database.write(work)
+            return await self._house.database.write(work, lane=visit.action.lane_of(visit.request))
         except ActionError as error:
             known = await self._find_twin(visit, error)
             if known is not None:
@@ -312,7 +312,17 @@ class Pipeline:
             raise DeadlineExceededError("the time was up before the call began; nothing was done")
 
     async def _deed(self, ctx: Context, visit: Visit) -> bytes:
-        """Do what a WRITE asks for, inside its transaction."""
+        """Do what a WRITE asks for, inside its transaction; its events come last of all.
+
+        Their streams' rows are held until the commit, and others wait for them.
+        """
+        reply = await self._do(ctx, visit)
+        if ctx.events:
+            await self._house.outbox.write(ctx.tx, ctx.events, ctx.now_ms)
+        return reply
+
+    async def _do(self, ctx: Context, visit: Visit) -> bytes:
+        """Authorize a WRITE, and run it, or return what was replied to the same call before."""
         house, action, tx = self._house, visit.action, ctx.tx
         key, refusal = visit.call.idempotency_key, None
         try:
@@ -323,7 +333,7 @@ class Pipeline:
                 raise
             refusal = error
         if key is None:
-            return await self._do(ctx, visit)
+            return await self._run(ctx, visit)
         scope, digest = self._scope(visit, key)
         now_ms = self._reply_clock.now_ms()
         known = await idempotency.find_reply(tx, scope, digest, now_ms)
@@ -331,16 +341,14 @@ class Pipeline:
             return known
         if refusal is not None:
             raise refusal
-        reply = await self._do(ctx, visit)
+        reply = await self._run(ctx, visit)
         kept = None if action.secret_reply else reply
         await idempotency.remember_reply(tx, scope, digest, kept, now_ms)
         return reply
 
-    async def _do(self, ctx: Context, visit: Visit) -> bytes:
-        """Run the handler of a WRITE, then write its events and its audit row."""
+    async def _run(self, ctx: Context, visit: Visit) -> bytes:
+        """Run the handler of a WRITE, then write its audit row."""
         reply = await self._handle(ctx, visit.request)
-        if ctx.events:
-            await self._house.outbox.write(ctx.tx, ctx.events, ctx.now_ms)
         await self._house.audit.append(ctx.tx, ctx.audit_row("done"))
         return reply
 

@@ -261,7 +261,12 @@ class _OneTransaction:
         """Run ``work`` in the transaction."""
         return await work(self._tx)
 
-    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def write(
+        self,
+        work: Callable[[Transaction], Awaitable[T]],
+        *,
+        lane: str = "",  # noqa: ARG002 - nobody else writes
+    ) -> T:
         """Run ``work`` in the transaction."""
         return await work(self._tx)
 

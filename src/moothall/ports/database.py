@@ -34,7 +34,12 @@ class Transaction(Protocol):
 
     All methods are awaited, because another engine suspends. On SQLite they never do, which is
     what lets the writer run many calls one after the other in a single commit.
+
+    Attributes:
+        engine: ``sqlite`` or ``postgres``, for the few statements that have a twin.
     """
+
+    engine: str
 
     async def fetch_one(self, sql: str, *params: object) -> Row | None:
         """Return the first row, or None."""
@@ -49,6 +54,21 @@ class Transaction(Protocol):
 
         Rows that a foreign key or a trigger changed are not counted. The number means
         nothing after any other statement.
+        """
+        ...
+
+    async def append(self, sql: str, *params: object) -> None:
+        """Insert rows of which nobody asks anything more, now or a little later.
+
+        PostgreSQL sends what was appended together, with one round trip: before the next other
+        statement of this transaction, or before its commit. So a broken key is told there.
+        """
+        ...
+
+    async def append_returning(self, sql: str, *params: object) -> Row | None:
+        """Append, with all that was appended before, and return the first row of ``RETURNING``.
+
+        The statement does not see what it is sent together with.
         """
         ...
 
@@ -136,8 +156,14 @@ class Database(Protocol):
         """
         ...
 
-    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def write(self, work: Callable[[Transaction], Awaitable[T]], *, lane: str = "") -> T:
         """Run ``work`` and return its result once its changes are durable.
+
+        Args:
+            work: See above.
+            lane: What it changes, where others are likely to change the same: any text; empty for
+                nothing that others change. PostgreSQL runs only a few writes of one lane at once.
+                More would wait for each other's locks there, on connections that others could use.
 
         Raises:
             OverloadedError: Too many calls wait already.

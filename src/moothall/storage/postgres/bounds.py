@@ -9,6 +9,8 @@ class PostgresBounds:
 
     writers: int = 12
     """Connections for writes: as many run side by side, at most."""
+    lane_writers: int = 3
+    """How many writes of one lane run side by side: one works, one commits, one comes."""
     readers: int = 6
     """Connections for reads."""
     queue_calls_max: int = 10_000

@@ -104,23 +104,23 @@ class PostgresDatabase:
 
     async def read(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run ``work`` on a snapshot."""
-        for may_run_again in (True, False):
+        for is_second_run in (False, True):
             try:
                 async with self._readers.connection() as connection:
-                    result: T = await self._read_on(connection, work)
+                    result: T = await self._read_on(connection, work, is_second_run=is_second_run)
                     return result
             except (StorageUnavailableError, asyncpg.ReadOnlySQLTransactionError):
                 raise  # the latter: a READ that writes is a bug and stays one
             except Exception as error:
-                if not (may_run_again and (is_unreachable(error) or may_pass(error))):
+                if is_second_run or not (is_unreachable(error) or may_pass(error)):
                     raise _told(error, is_write=False) from error
         raise AssertionError
 
-    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def write(self, work: Callable[[Transaction], Awaitable[T]], *, lane: str = "") -> T:
         """Run ``work`` and return its result once it is durable."""
         if self._is_closing:
             raise StorageUnavailableError("the database is closing")
-        task = asyncio.get_running_loop().create_task(self._write(work))
+        task = asyncio.get_running_loop().create_task(self._write(work, lane))
         self._running.add(task)
         task.add_done_callback(self._forget)
         result: T = await asyncio.shield(task)
@@ -140,9 +140,10 @@ class PostgresDatabase:
         if not task.cancelled():
             task.exception()
 
-    async def _read_on(self, connection: Any, work: Work) -> Any:
+    async def _read_on(self, connection: Any, work: Work, *, is_second_run: bool) -> Any:
         """Run a read on a connection."""
-        tx = Snapshot(connection, self._bounds.answer_seconds_max, self._experience)
+        seconds = self._bounds.answer_seconds_max
+        tx = Snapshot(connection, seconds, self._experience, is_second_run=is_second_run)
         try:
             return await Guarded(work(tx), tx)
         except TimeoutError:
@@ -153,14 +154,14 @@ class PostgresDatabase:
             if tx.has_begun:
                 await _roll_back(connection)
 
-    async def _write(self, work: Work) -> Any:
+    async def _write(self, work: Work, lane: str) -> Any:
         """Run a write, again where that may help."""
         end = perf_counter() + self._bounds.write_seconds_max
         broken_keys = lost = 0
         for run in range(1, self._bounds.runs_max + 1):
             attempt = _Attempt(self._bounds.answer_seconds_max, self.on_notice)
             try:
-                async with self._writers.connection() as connection:
+                async with self._writers.connection(lane) as connection:
                     result = await attempt.run(connection, work)
                     self._commit_last_seconds = attempt.commit_seconds
                     self._commit_seconds.observe(attempt.commit_seconds)
@@ -236,6 +237,7 @@ class _Attempt:
                 # A task refuses it, because it would end its caller's coroutine.
                 raise RuntimeError("the work of a write raised StopIteration") from error
             result = await Guarded(awaitable, tx)
+            await tx.flush()
         except BaseException:
             tx.end()
             await _roll_back(connection)

@@ -2,13 +2,14 @@
 
 A statement alone sees one state of the data by itself; around it, BEGIN and ROLLBACK would be two
 of three round trips. Which statements are alone is learned, by their text: a read begins with a
-transaction unless the same first statement was the only one before. Where a second one follows all
-the same, the transaction is begun then, and the first one asked again in it: if the answer is
-the same, both belong to one state; if not, the read is run again.
+transaction unless the same first statement was mostly the only one lately. Where a second one
+follows all the same, the transaction is begun then, and the first one asked again in it: if the
+answer is the same, both belong to one state; if not, the read is run again, in a transaction from
+the beginning.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import asyncpg
 
@@ -16,6 +17,7 @@ from moothall.ports.database import Horizon
 from moothall.storage.postgres.transaction import PostgresTransaction
 
 TEXTS_MAX = 1_000
+CREDIT_MAX = 8
 BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 First = tuple[Callable[..., Any], tuple[Any, ...], Any]
@@ -23,21 +25,26 @@ First = tuple[Callable[..., Any], tuple[Any, ...], Any]
 
 
 class Experience:
-    """Which first statements of reads were followed by others. Shared by all reads of a node."""
+    """How often first statements of reads were the only ones. Shared by all reads of a node."""
 
     def __init__(self) -> None:
         """Begin without any; every read has a transaction then."""
-        self._is_alone: dict[str, bool] = {}
+        self._credit: dict[str, int] = {}
 
     def expects_no_other(self, sql: str) -> bool:
-        """Tell whether this statement has been the only one of each read so far."""
-        return self._is_alone.get(sql, False)
+        """Tell whether this statement was the only one of most reads lately."""
+        return self._credit.get(sql, 0) > 0
 
     def learn(self, sql: str, *, is_alone: bool) -> None:
-        """Remember how a read went that began with this statement; once not alone, never again."""
-        if len(self._is_alone) >= TEXTS_MAX and sql not in self._is_alone:
-            self._is_alone.clear()
-        self._is_alone[sql] = is_alone and self._is_alone.get(sql, True)
+        """Remember how a read went that began with this statement.
+
+        Being wrong costs one or two round trips, either way. So no single read, as of a thing
+        that is not there, decides for the others.
+        """
+        if len(self._credit) >= TEXTS_MAX and sql not in self._credit:
+            self._credit.clear()
+        credit = self._credit.get(sql, 0) + (1 if is_alone else -1)
+        self._credit[sql] = max(-CREDIT_MAX, min(credit, CREDIT_MAX))
 
 
 class Snapshot(PostgresTransaction):
@@ -47,16 +54,23 @@ class Snapshot(PostgresTransaction):
         has_begun: Whether there is a transaction to end.
     """
 
-    __slots__ = ("_asked", "_experience", "_first", "_first_sql", "has_begun")
+    __slots__ = ("_asked", "_experience", "_first", "_first_sql", "_is_second_run", "has_begun")
 
-    def __init__(self, connection: Any, seconds: float, experience: Experience) -> None:
+    def __init__(
+        self, connection: Any, seconds: float, experience: Experience, *, is_second_run: bool
+    ) -> None:
         """Read on ``connection``, which is in no transaction."""
         super().__init__(connection, seconds)
+        self._is_second_run = is_second_run
         self._experience = experience
         self._first: First | None = None
         self._first_sql = ""
         self._asked = 0
         self.has_begun = False
+
+    async def append(self, sql: str, *_params: Any) -> NoReturn:
+        """Refuse what would wait for a commit that never comes, as the server would."""
+        raise asyncpg.ReadOnlySQLTransactionError(f"a read-only transaction appends nothing: {sql}")
 
     async def find_horizon(self) -> Horizon:
         """Return how far the numbers have come: of no state of the data, so without beginning."""
@@ -72,7 +86,7 @@ class Snapshot(PostgresTransaction):
         self._asked += 1
         if self._asked == 1:
             self._first_sql = arguments[0]
-            if self._experience.expects_no_other(self._first_sql):
+            if not self._is_second_run and self._experience.expects_no_other(self._first_sql):
                 answer = await super()._wait(method, *arguments)
                 self._first = method, arguments, answer
                 return answer

@@ -1,6 +1,9 @@
 """One call's view of the database; and how its coroutine is kept from waiting for anything else."""
 
-from collections.abc import Awaitable, Callable, Generator
+import re
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from functools import lru_cache
+from itertools import chain
 from types import CoroutineType
 from typing import Any, NoReturn, TypeVar
 
@@ -10,6 +13,13 @@ from moothall.storage.postgres.dialect import SEQUENCE, translate
 from moothall.storage.suspension import end_suspended
 
 T = TypeVar("T")
+
+Statement = tuple[str, tuple[Any, ...]]
+
+APPENDED_MAX = 8
+"""Insertions that wait for each other, at most."""
+
+_PARAMETER = re.compile(r"\$(\d+)")
 
 _TAG = f"(((('{SEQUENCE}'::regclass::oid::bigint) & 32767) | 32768) << 47)"
 """The upper bits of the keys by which writes say from which number on they take; of this hall."""
@@ -26,12 +36,16 @@ PREPARE_WRITE = (
     f"SELECT pg_advisory_xact_lock_shared((SELECT {_TAG} | last_value FROM {SEQUENCE}))"
 )
 BEGIN_WRITE = "BEGIN; EXECUTE begin_write"
-_LAST = f"SELECT last_value FROM {SEQUENCE}"
-_HELD = f"""
-SELECT min(((classid::bigint << 32) | objid::bigint) & {_MASK}) FROM pg_locks
-WHERE locktype = 'advisory' AND objsubid = 1
-  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND ((classid::bigint << 32) | objid::bigint) & ~{_MASK}::bigint = {_TAG}
+# The locks are looked at for each row of the first part, so after it was read: the last number
+# must be older than the view of the locks.
+_HORIZON = f"""
+WITH numbers AS MATERIALIZED (SELECT last_value FROM {SEQUENCE})
+SELECT last_value, (
+  SELECT min(((classid::bigint << 32) | objid::bigint) & {_MASK}) FROM pg_locks
+  WHERE locktype = 'advisory' AND objsubid = 1 AND numbers.last_value > 0
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND ((classid::bigint << 32) | objid::bigint) & ~{_MASK}::bigint = {_TAG})
+FROM numbers
 """
 # Without the bit that is set in each of those keys, so that none is taken for one.
 _LOCK = f"SELECT pg_advisory_xact_lock(hashtextextended($1, 0) & {(1 << 62) - 1})"
@@ -50,7 +64,17 @@ VALUES ($1, $2, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
 class PostgresTransaction:
     """Implements ``ports.database.Transaction`` on one connection of the pool."""
 
-    __slots__ = ("_connection", "_depth", "_on_notice", "_seconds", "hooks", "is_waiting")
+    __slots__ = (
+        "_appended",
+        "_connection",
+        "_depth",
+        "_on_notice",
+        "_seconds",
+        "hooks",
+        "is_waiting",
+    )
+
+    engine = "postgres"
 
     def __init__(
         self, connection: Any, seconds: float, on_notice: Callable[[], None] | None = None
@@ -67,6 +91,7 @@ class PostgresTransaction:
         self._seconds = seconds
         self._on_notice = on_notice
         self._depth = 0
+        self._appended: list[Statement] = []
         self.hooks: list[Callable[[], None]] = []
         self.is_waiting = False
         """Whether a statement is under way: the only thing that may be waited for."""
@@ -85,6 +110,24 @@ class PostgresTransaction:
         status: str = await self._wait(self._connection.execute, sql, *params)
         count = status.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
+
+    async def append(self, sql: str, *params: Any) -> None:
+        """Run an insertion with what is asked next, or before the commit."""
+        self._appended.append((sql, params))
+        if len(self._appended) == APPENDED_MAX:
+            await self.flush()
+
+    async def append_returning(self, sql: str, *params: Any) -> Row | None:
+        """Run an insertion with those that wait, and return its first row."""
+        appended, self._appended = [*self._appended, (sql, params)], []
+        row = await self._wait(self._connection.fetchrow, *_joined(appended))
+        return None if row is None else tuple(row)
+
+    async def flush(self) -> None:
+        """Run the insertions that wait."""
+        if self._appended:
+            appended, self._appended = self._appended, []
+            await self._wait(self._connection.execute, *_joined(appended))
 
     async def execute_script(self, sql: str) -> None:
         """Run several statements of a migration, translated from SQLite's words."""
@@ -112,14 +155,12 @@ class PostgresTransaction:
         return await self._find_horizon(self._wait)
 
     async def _find_horizon(self, wait: Callable[..., Awaitable[Any]]) -> Horizon:
-        # Two statements: the last number must be read before the locks are looked at.
-        last = await wait(self._connection.fetchval, _LAST)
-        held = await wait(self._connection.fetchval, _HELD)
+        last, held = await wait(self._connection.fetchrow, _HORIZON)
         return Horizon(last if held is None else min(last, held), last)
 
     async def tell_nodes(self, topic: str, key: str) -> None:
         """Leave a notice for every node."""
-        await self.execute(_NOTICE, topic, key)  # which a read is refused
+        await self.append(_NOTICE, topic, key)
         if self._on_notice is not None:
             self.hooks.append(self._on_notice)
 
@@ -131,10 +172,12 @@ class PostgresTransaction:
         await self._run(f"SAVEPOINT {name}")
         try:
             result = await work()
+            await self.flush()
         except GeneratorExit:
             raise  # the whole call is being ended
         except BaseException:
             del self.hooks[hooks:]
+            self._appended.clear()
             await self._run(f"ROLLBACK TO {name}; RELEASE {name}")
             raise
         else:
@@ -156,11 +199,46 @@ class PostgresTransaction:
 
     async def _wait(self, method: Callable[..., Any], *arguments: Any) -> Any:
         """Wait for the server, which alone may be waited for."""
+        if self._appended:
+            await self.flush()
         self.is_waiting = True
         try:
             return await method(*arguments, timeout=self._seconds)
         finally:
             self.is_waiting = False
+
+
+def _joined(statements: Sequence[Statement]) -> tuple[Any, ...]:
+    """Return one statement that runs several, and its parameters."""
+    if len(statements) == 1:
+        sql, params = statements[0]
+        return (sql, *params)
+    text = _join(tuple((sql, len(params)) for sql, params in statements))
+    return (text, *chain.from_iterable(params for _, params in statements))
+
+
+@lru_cache(maxsize=1_000)
+def _join(statements: tuple[tuple[str, int], ...]) -> str:
+    """Return one statement that runs several, given with the numbers of their parameters.
+
+    All but the last become parts of a WITH, which PostgreSQL runs to their end in any order; the
+    last may begin with a WITH of its own.
+    """
+    texts, used = [], 0
+    for sql, count in statements:
+        texts.append(_moved(sql, used).strip())
+        used += count
+    *before, last = texts
+    parts = [f"appended_{number} AS ({text})" for number, text in enumerate(before, start=1)]
+    if last.startswith("WITH "):
+        parts.append(last.removeprefix("WITH "))
+        return f"WITH {', '.join(parts)}"
+    return f"WITH {', '.join(parts)} {last}"
+
+
+def _moved(sql: str, used: int) -> str:
+    """Return a statement whose parameters are numbered from behind ``used`` others."""
+    return _PARAMETER.sub(lambda found: f"${int(found[1]) + used}", sql)
 
 
 class Guarded:

@@ -87,7 +87,12 @@ class SqliteDatabase:
         """Run ``work`` on a snapshot."""
         return await self._reader.run(work)
 
-    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def write(
+        self,
+        work: Callable[[Transaction], Awaitable[T]],
+        *,
+        lane: str = "",  # noqa: ARG002 - there is one writer, and nobody waits for a lock
+    ) -> T:
         """Run ``work`` and return its result once it is durable."""
         result: T = await self._writer.run(work)
         return result

@@ -19,6 +19,8 @@ class SqliteTransaction:
 
     __slots__ = ("_connection", "_depth", "_execute", "hooks")
 
+    engine = "sqlite"
+
     def __init__(self, connection: apsw.Connection, cursor: apsw.Cursor) -> None:
         """Work on ``connection``, which is inside a transaction.
 
@@ -45,6 +47,14 @@ class SqliteTransaction:
         """Run one statement and return how many rows it changed."""
         self._execute(rewrite_parameters(sql), params).fetchall()
         return self._connection.changes()
+
+    async def append(self, sql: str, *params: Any) -> None:
+        """Run an insertion now: nothing is gained by waiting."""
+        self._execute(rewrite_parameters(sql), params).fetchall()
+
+    async def append_returning(self, sql: str, *params: Any) -> Row | None:
+        """Run an insertion and return the first row."""
+        return await self.fetch_one(sql, *params)
 
     async def execute_script(self, sql: str) -> None:
         """Run several statements."""

@@ -38,6 +38,8 @@ BOARD = "board-7"
 class MemoryTransaction:
     """The port over a connection of its own, in memory."""
 
+    engine = "sqlite"
+
     def __init__(self) -> None:
         self.connection = open_tables()
         self.statements = 0
@@ -56,6 +58,12 @@ class MemoryTransaction:
     async def execute(self, sql: str, *params: Any) -> int:
         self.run(sql, params)
         return self.connection.changes()
+
+    async def append(self, sql: str, *params: Any) -> None:
+        raise NotImplementedError
+
+    async def append_returning(self, sql: str, *params: Any) -> Row | None:
+        raise NotImplementedError
 
     async def execute_script(self, sql: str) -> None:
         self.connection.execute(sql)

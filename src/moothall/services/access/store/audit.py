@@ -47,7 +47,7 @@ class AuditFilter:
 
 async def insert_audit(tx: Transaction, row: AuditRow) -> None:
     """Add one row to the audit trail."""
-    await tx.execute(_INSERT_AUDIT, *row)
+    await tx.append(_INSERT_AUDIT, *row)
 
 
 async def get_settled_number(tx: Transaction) -> int:

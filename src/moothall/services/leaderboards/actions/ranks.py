@@ -119,8 +119,12 @@ async def get_rank(ctx: Context, request: GetRank) -> Rank:
         SeasonNotFoundError: not_found. The board has no such season.
         NotRankedError: not_found. The member has no verified entry in this season.
     """
-    member_id, ranking, ranked = await _find(ctx, request)
-    better, total = await RANKS.count_better_and_all(ctx.tx, ranking.ranking_id, ranked.key)
+    member_id = await _find_member(ctx, request)
+    ranking, ranked, better, total = await standings.get_place(
+        ctx.tx, request.board_id, request.season, member_id
+    )
+    if ranked is None:
+        raise NotRankedError(member_id=member_id)
     return Rank(
         board_id=ranking.board_id,
         season=ranking.season,
@@ -152,24 +156,21 @@ async def list_around(ctx: Context, request: ListAround) -> Ranking:
         SeasonNotFoundError: not_found. The board has no such season.
         NotRankedError: not_found. The member has no verified entry in this season.
     """
-    _, ranking, own = await _find(ctx, request)
+    member_id = await _find_member(ctx, request)
+    ranking, own = await standings.get_ranked(ctx.tx, request.board_id, request.season, member_id)
+    if own is None:
+        raise NotRankedError(member_id=member_id)
     before = await RANKS.list_before(ctx.tx, ranking.ranking_id, own, request.count)
     after = await RANKS.list_after(ctx.tx, ranking.ranking_id, own, request.count)
     offset = await RANKS.count_before(ctx.tx, ranking.ranking_id, own) - len(before)
     return await _part_of(ctx, ranking, [*before, own, *after], offset)
 
 
-async def _find(ctx: Context, request: GetRank | ListAround) -> tuple[str, SeasonRanking, Position]:
-    """Return a member's id, the ranking, and what stands there for them."""
-    member_id = ctx.actor
-    if request.member is not None:
-        member_id = (await ctx.call(find_member, FindMember(member=request.member))).member_id
-    ranking, ranked = await standings.get_ranked(
-        ctx.tx, request.board_id, request.season, member_id
-    )
-    if ranked is None:
-        raise NotRankedError(member_id=member_id)
-    return member_id, ranking, ranked
+async def _find_member(ctx: Context, request: GetRank | ListAround) -> str:
+    """Return the id of the member who is asked about."""
+    if request.member is None:
+        return ctx.actor
+    return (await ctx.call(find_member, FindMember(member=request.member))).member_id
 
 
 async def _part_of(

@@ -43,7 +43,7 @@ ORDER BY e.entry_id LIMIT $3
 
 async def insert_entry(tx: Transaction, entry: Entry) -> None:
     """Add an entry; see ``standings.update_ranking`` for its place."""
-    await tx.execute(_INSERT, *row_of(entry))
+    await tx.append(_INSERT, *row_of(entry))
 
 
 def row_of(entry: Entry) -> tuple[object, ...]:

@@ -195,22 +195,55 @@ _MISCOUNTED_GROUP = f"""
     GROUP BY g.key, g.submitted_at_ms, g.entry_id, g.row_count
     HAVING g.row_count <> coalesce(sum(b.row_count), 0) LIMIT 1
     """
-# SQLite seeks by a whole position only if it is given as parameters. Given as columns of a
-# join it seeks by the key alone and walks the ties, so the bucket is found before.
-_COUNT_BEFORE = f"""
-    SELECT coalesce((
+
+
+def _counts(ranking_id: str, start: str, group_start: str, position: str) -> str:
+    """Return SQL for the rows before a position and for all, given where its bucket begins."""
+    return f"""
+    coalesce((
       SELECT sum(row_count) FROM leaderboards_rank_bucket
-      WHERE ranking_id = $1 AND level = {_GROUP} AND ({_COLUMNS}) < ($5, $6, $7)
+      WHERE ranking_id = {ranking_id} AND level = {_GROUP} AND ({_COLUMNS}) < {group_start}
     ), 0) + coalesce((
       SELECT sum(row_count) FROM leaderboards_rank_bucket
-      WHERE ranking_id = $1 AND level = {_BUCKET}
-      AND ({_COLUMNS}) >= ($5, $6, $7) AND ({_COLUMNS}) < ($2, $3, $4)
+      WHERE ranking_id = {ranking_id} AND level = {_BUCKET}
+      AND ({_COLUMNS}) >= {group_start} AND ({_COLUMNS}) < {start}
     ), 0) + (
       SELECT count(*) FROM leaderboards_rank
-      WHERE ranking_id = $1 AND ({_COLUMNS}) >= ($2, $3, $4) AND ({_COLUMNS}) < ($8, $9, $10)
+      WHERE ranking_id = {ranking_id} AND ({_COLUMNS}) >= {start} AND ({_COLUMNS}) < {position}
     ), (
-      SELECT sum(row_count) FROM leaderboards_rank_bucket WHERE ranking_id = $1 AND level = {_GROUP}
+      SELECT sum(row_count) FROM leaderboards_rank_bucket
+      WHERE ranking_id = {ranking_id} AND level = {_GROUP}
     )
+    """
+
+
+# SQLite seeks by a whole position only if it is given as parameters. Given as columns of a
+# join it seeks by the key alone and walks the ties, so the bucket is found before.
+_COUNT_BEFORE = f"SELECT {_counts('$1', '($2, $3, $4)', '($5, $6, $7)', '($8, $9, $10)')}"
+
+
+def count_better_at_once(found: str) -> str:
+    """Return a statement for PostgreSQL, which asks in one round trip what SQLite asks in three.
+
+    Args:
+        found: A query of one row at most, with columns ``ranking_id`` and ``key``.
+
+    Returns:
+        SQL for that row, and after its columns how many rows have a smaller key and how many
+        there are: nulls where ``key`` is null, or nothing is ranked.
+    """
+    position = f"(found.key, {_EARLIEST_MS}, '')"
+    start = "(bucket.key, bucket.submitted_at_ms, bucket.entry_id)"
+    group_start = "(bucket.group_key, bucket.group_submitted_at_ms, bucket.group_entry_id)"
+    return f"""
+    WITH found AS ({found})
+    SELECT found.*, {_counts("found.ranking_id", start, group_start, position)}
+    FROM found LEFT JOIN LATERAL (
+      SELECT {_COLUMNS}, group_key, group_submitted_at_ms, group_entry_id
+      FROM leaderboards_rank_bucket
+      WHERE ranking_id = found.ranking_id AND level = {_BUCKET} AND ({_COLUMNS}) <= {position}
+      {_DESCENDING} LIMIT 1
+    ) AS bucket ON true
     """
 
 

@@ -9,7 +9,7 @@ from moothall.services.leaderboards.model import (
     SeasonRanking,
 )
 from moothall.services.leaderboards.store import boards
-from moothall.services.leaderboards.store.ranks import Position
+from moothall.services.leaderboards.store.ranks import Position, count_better_at_once
 
 _RANKING = "s.board_id, s.number, s.ranking_id, s.direction, s.counting"
 _CURRENT = """
@@ -33,6 +33,8 @@ SELECT {_RANKING}, {_STANDING} {_CURRENT} {_OF_MEMBER.format(member="$2")} {_OF_
 _GET_STANDING_NUMBERED = f"""
 SELECT {_RANKING}, {_STANDING} {_NUMBERED} {_OF_MEMBER.format(member="$3")} {_OF_BOARD}
 """
+_GET_PLACE = count_better_at_once(_GET_STANDING)
+_GET_PLACE_NUMBERED = count_better_at_once(_GET_STANDING_NUMBERED)
 
 
 async def insert_season(tx: Transaction, ranking: SeasonRanking, began_at_ms: int) -> None:
@@ -75,13 +77,42 @@ async def get_standing(
         BoardNotFoundError: There is none of this id.
         SeasonNotFoundError: The board has no such season.
     """
+    row = await _find_standing(
+        tx, _GET_STANDING, _GET_STANDING_NUMBERED, board_id, season, member_id
+    )
+    return _ranking(row), None if row[5] is None else Position(*row[5:8])
+
+
+async def get_place(
+    tx: Transaction, board_id: str, season: int | None, member_id: str
+) -> tuple[SeasonRanking, Position | None, int, int]:
+    """Return also how many rows are better, and how many there are; for PostgreSQL only.
+
+    Raises:
+        BoardNotFoundError: There is none of this id.
+        SeasonNotFoundError: The board has no such season.
+    """
+    row = await _find_standing(tx, _GET_PLACE, _GET_PLACE_NUMBERED, board_id, season, member_id)
+    if row[5] is None:
+        return _ranking(row), None, 0, 0
+    return _ranking(row), Position(*row[5:8]), int(row[8]), int(row[9])
+
+
+async def _find_standing(
+    tx: Transaction,
+    of_current: str,
+    of_numbered: str,
+    board_id: str,
+    season: int | None,
+    member_id: str,
+) -> Row:
     if season is None:
-        row = await tx.fetch_one(_GET_STANDING, board_id, member_id)
+        row = await tx.fetch_one(of_current, board_id, member_id)
     else:
-        row = await tx.fetch_one(_GET_STANDING_NUMBERED, board_id, season, member_id)
+        row = await tx.fetch_one(of_numbered, board_id, season, member_id)
     if row is None:
         raise await _not_found(tx, board_id, season)
-    return _ranking(row), None if row[5] is None else Position(*row[5:])
+    return row
 
 
 async def _not_found(tx: Transaction, board_id: str, season: int | None) -> SeasonNotFoundError:

@@ -3,6 +3,7 @@
 from moothall.ports.database import Transaction
 from moothall.services.leaderboards.model import Board, Counting, Direction, Entry, SeasonRanking
 from moothall.services.leaderboards.rules import key_of, sum_keys
+from moothall.services.leaderboards.store import seasons
 from moothall.services.leaderboards.store.ranks import RANKS, Position
 from moothall.services.leaderboards.store.seasons import get_ranking, get_standing
 
@@ -119,6 +120,26 @@ async def get_ranked(
     if ranking.counting is Counting.EVERY:
         return ranking, await _find_counting(tx, ranking, member_id)
     return ranking, ranked
+
+
+async def get_place(
+    tx: Transaction, board_id: str, season: int | None, member_id: str
+) -> tuple[SeasonRanking, Position | None, int, int]:
+    """Return also how many rows of the ranking are better, and how many there are.
+
+    Raises:
+        BoardNotFoundError: There is none of this id.
+        SeasonNotFoundError: The board has no such season.
+    """
+    if tx.engine == "postgres":
+        place = await seasons.get_place(tx, board_id, season, member_id)
+        if place[0].counting is not Counting.EVERY:
+            return place
+    ranking, ranked = await get_ranked(tx, board_id, season, member_id)
+    if ranked is None:
+        return ranking, None, 0, 0
+    better, total = await RANKS.count_better_and_all(tx, ranking.ranking_id, ranked.key)
+    return ranking, ranked, better, total
 
 
 async def list_unranked(tx: Transaction, ranking: SeasonRanking, limit: int) -> list[str]:
