@@ -54,7 +54,16 @@ CONTEXT_ELSEWHERE = frozenset(
 
 TRANSACTION = ("fetch_one", "fetch_all", "execute", "nested", "on_commit")
 TRANSACTION_ELSEWHERE = frozenset(
-    {"execute_script", "find_horizon", "lift_limits", "lock", "lock_rows", "tell_nodes"}
+    {
+        "append",
+        "append_returning",
+        "execute_script",
+        "find_horizon",
+        "lift_limits",
+        "lock",
+        "lock_rows",
+        "tell_nodes",
+    }
 )
 
 PLATE_ELSEWHERE = frozenset({"follower"})

@@ -391,6 +391,7 @@ class _Move:
             request_id="",
         )
         await audit.insert_audit(self._tx, row)
+        await self._tx.flush()
 
     async def _inspect(self, tx: Transaction) -> set[str]:
         """Return what the rooms' checks find broken.

@@ -230,7 +230,8 @@ def count_better_at_once(found: str) -> str:
 
     Returns:
         SQL for that row, and after its columns how many rows have a smaller key and how many
-        there are: nulls where ``key`` is null, or nothing is ranked.
+        there are. They mean nothing where ``key`` is null; the last is null where nothing is
+        ranked.
     """
     position = f"(found.key, {_EARLIEST_MS}, '')"
     start = "(bucket.key, bucket.submitted_at_ms, bucket.entry_id)"
