@@ -25,7 +25,7 @@ run: .venv/.run ## Serve a hall. ARGS='--help' shows what can be said.
 	$(BIN)/moothall serve $(ARGS)
 
 test: .venv/.dev ## Run all tests in parallel. ARGS='-k name' picks some.
-	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 fuzz: .venv/.dev ## Send strange bytes to all doors and readers. INPUTS=1000000 SEED=7.
 	$(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -35,7 +35,7 @@ simulate: .venv/.dev ## Simulate whole halls and power cuts. SEED=7 STEPS=50 pla
 	  $(if $(SEEDS),--seeds $(SEEDS)) $(if $(STEPS),--steps $(STEPS)) $(ARGS)
 
 check: static ## Format, lint, types, floors and unit tests, in two or three minutes.
-	$(BIN)/pytest -n $(WORKERS) tests/unit $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal tests/unit $(ARGS)
 
 static: .venv/.dev ## What `check` does without running a test.
 	$(BIN)/ruff format --check $(CODE)

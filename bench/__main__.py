@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from bench import cases, postgres, report, yardsticks
+from bench import cases, engines, postgres, report, yardsticks
 from bench.hall import HallError
 from bench.load import LoadError
 from bench.wires import IN_FLIGHT_MAX
@@ -82,30 +82,15 @@ def measure(
     folder: Path,
     tell: Callable[[str], None],
 ) -> report.Run:
-    """Take the yardsticks, run the cases, take the yardsticks again."""
-    machine = report.this_machine()
-    names = dict.fromkeys((*yardsticks.ALWAYS, *sorted({case.yardstick for case in found})))
-    take_s = min(times.measured_s, yardsticks.TAKE_S_MAX)
-    yard = yardsticks.Yard(folder, take_s, names, chosen.in_flight)
-    rounds = []
-    for tls in (False, True) if chosen.tls else (False,):
+    """Run the cases on SQLite, each round on a hall of its own."""
+
+    def fill(tls: bool) -> cases.Filled:  # noqa: FBT001 - as Engine.fill
         tell(f"filling a board with {chosen.entries:,} entries")
         data = folder / ("hall-tls" if tls else "hall")
-        filled = cases.fill(chosen.program, data, tls=tls, entries=chosen.entries)
-        tell("yardsticks")
-        yard.take_all()
-        rounds.append(cases.measure(chosen.program, filled, found, times, yard, tls=tls, tell=tell))
-    tell("yardsticks")
-    yard.take_all()
-    return report.Run(
-        engine=SQLITE,
-        machine=machine,
-        entries=chosen.entries,
-        times=times,
-        durability="synchronous=FULL",
-        yardsticks=list(yard.yardsticks.values()),
-        rounds=rounds,
-    )
+        return cases.fill(chosen.program, data, tls=tls, entries=chosen.entries)
+
+    embedded = engines.Engine(SQLITE, "synchronous=FULL", yardsticks.ALWAYS, fill)
+    return engines.measure(chosen, found, times, folder, embedded, tell)
 
 
 def tell(what: str) -> None:

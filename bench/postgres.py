@@ -9,8 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import cases, report, servers, transactions
-from bench.yardsticks import TAKE_S_MAX, Yard
+from bench import cases, engines, report, servers, transactions
 
 ENGINE = "postgres"
 WRITES = ("pgbench", "pgbench-N", "insert", "insert:1")
@@ -23,7 +22,7 @@ def measure(
     folder: Path,
     tell: Callable[[str], None],
 ) -> report.Run:
-    """Take the yardsticks, run the cases on one node, take the yardsticks again.
+    """Run the cases on one node.
 
     Args:
         chosen: The command line of ``bench``.
@@ -35,14 +34,9 @@ def measure(
     Raises:
         HallError: There is no disk to measure, or the hall did not serve.
     """
-    machine = report.this_machine()
-    names = dict.fromkeys(("fsync", *WRITES, *sorted({case.yardstick for case in found})))
-    take_s = min(times.measured_s, TAKE_S_MAX)
     with servers.open_ground(chosen.data) as ground:
-        durability = ground.durability()
         tell("filling PostgreSQL")
         deeds = transactions.prepare(ground)
-        yard = Yard(folder, take_s, names, chosen.in_flight, deeds)
         filled = cases.fill(
             chosen.program,
             folder / "hall-postgres",
@@ -50,23 +44,10 @@ def measure(
             entries=chosen.entries,
             standing=ground.standing,
         )
-        tell("yardsticks of PostgreSQL")
-        yard.take_all()
-        rounds = [
-            cases.measure(chosen.program, filled, found, times, yard, tls=tls, tell=tell)
-            for tls in ((False, True) if chosen.tls else (False,))
-        ]
-        tell("yardsticks of PostgreSQL")
-        yard.take_all()
-    return report.Run(
-        engine=ENGINE,
-        machine=machine,
-        entries=chosen.entries,
-        times=times,
-        durability=durability,
-        yardsticks=list(yard.yardsticks.values()),
-        rounds=rounds,
-    )
+        shared = engines.Engine(
+            ENGINE, ground.durability(), ("fsync", *WRITES), lambda _tls: filled, deeds
+        )
+        return engines.measure(chosen, found, times, folder, shared, tell)
 
 
 def ratios(run: report.Run) -> list[str]:

@@ -25,6 +25,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 # What all processes of one run share: the servers that they start (tests/servers).
 _IS_CONTROLLER = RUN_FOLDER not in os.environ
 
+_WORKERS_WAITING_MAX = 4
+"""More on a large machine would only take memory, and connections of PostgreSQL."""
+
 # No test may write into the keyring of whoever runs it.
 os.environ["MOOTHALL_SECRETS"] = "file"
 
@@ -51,6 +54,14 @@ if (
 if _IS_CONTROLLER:
     _run_folder = tempfile.mkdtemp(prefix="moothall-run-")
     os.environ[RUN_FOLDER] = _run_folder
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes `-n auto` means: many tests wait, above all the plays."""
+    has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
+    processors = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return processors + min(processors, _WORKERS_WAITING_MAX)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -142,7 +142,7 @@ async def open_site(
         answer or pipeline.answer,
         connections,
         clock,
-        cursor_of=lambda number: f"epoch.{number}",
+        cursor_of=lambda push: f"epoch.{push.cursor}",
         make_request_id=lambda: "request-of-the-door",
     )
     door = NdjsonServer(

@@ -79,7 +79,7 @@ async def open_site(
         answer,
         known,
         clock,
-        cursor_of=lambda number: f"epoch.{number}",
+        cursor_of=lambda push: f"epoch.{push.cursor}",
         make_request_id=lambda: REFUSAL_ID,
     )
     behind = WebSockets(backend, bounds=sockets or WebSocketBounds(linger_timeout_ms=20))

@@ -145,7 +145,7 @@ class Tokens:
                 for n in range(3)
             ],
             "server_key": [shown],
-            "cursor": [f"{EPOCH}.{n}" for n in (5, 10, 99)],
+            "cursor": [f"{EPOCH}.{n}" for n in ("5", "10", "99", "5-7", "9-10-11-98")],
             "invitation": [invitation, invitation.upper()],
             "path": ["", "board/7", "org/1/team/core", "a.b:c/d_e-f", "/".join("abcdefgh")],
             "name": ["Ada", "ada lovelace", "J\u00fcrg", "\u0391\u03b4\u03b1", "\u5c0f\u6797"],
@@ -229,11 +229,14 @@ class Tokens:
         return key is not None
 
     def _judge_cursor(self, text: str) -> bool:
-        number = read_cursor(text, Extent(EPOCH, 3, 100, 100))
-        if number is None:
+        place = read_cursor(text, Extent(EPOCH, 3, 100, 100))
+        if place is None:
             return False
-        if not (3 <= number <= 100 and re.fullmatch(rf"{EPOCH}\.0*{number}", text)):
-            raise FoundError(f"a cursor was read as {number}")
+        numbers = [place.settled, *place.beyond]
+        spelled = "-".join(f"0*{number}" for number in numbers)
+        is_sound = numbers[0] >= 3 and numbers[-1] <= 100 and numbers == sorted(set(numbers))
+        if not (is_sound and len(numbers) <= 5 and re.fullmatch(rf"{EPOCH}\.{spelled}", text)):
+            raise FoundError(f"a cursor was read as {place}")
         return True
 
     def _judge_invitation(self, text: str) -> bool:

@@ -40,8 +40,8 @@ async def act(nodes: Nodes, number: int, who: Visitor, action: str, **fields: An
     return await nodes.halls[number].call(f"leaderboards.{action}", fields, as_=who)
 
 
-async def submit(nodes: Nodes, who: Visitor, score: float = 1.0) -> str:
-    entry = await act(nodes, 0, who, "submit_score", board_id="mile", score=score)
+async def submit(nodes: Nodes, who: Visitor, score: float = 1.0, *, board_id: str = "mile") -> str:
+    entry = await act(nodes, 0, who, "submit_score", board_id=board_id, score=score)
     return str(entry.entry_id)
 
 
@@ -268,6 +268,30 @@ async def test_a_file_whose_last_two_holds_go_at_once_is_held_no_more(
     assert names_of(await run_behind(nodes, LOCK_UPLOADS, *works)) == ["done", "done"]
     assert await find_faults(nodes.halls[0]) == []
     await nodes.halls[1].call("files.delete_file", {"sha256": sha256}, as_=boss)
+
+
+@pytest.mark.requirement("R57")
+async def test_entries_with_the_same_files_in_another_order_go_at_once(
+    nodes: Nodes, boss: Visitor
+) -> None:
+    """Their uploads are locked in one order, so that nothing is run again for a deadlock."""
+    await act(nodes, 0, boss, "create_board", **BOARD | {"board_id": "other"})
+    files = [await upload(nodes.halls[0], boss, data) for data in (b"start", b"finish")]
+    entries, last = [], []
+    for board_id, order in (("mile", files), ("other", files[::-1])):
+        entry_id = await submit(nodes, boss, board_id=board_id)
+        entries.append(entry_id)
+        proofs = [await prove(nodes, 0, boss, entry_id, sha256) for sha256 in order]
+        last.append(proofs[-1].proof_id)
+    lock = f"SELECT 1 FROM files_hold WHERE ref IN ('{last[0]}', '{last[1]}') FOR UPDATE"
+    works = [
+        act(nodes, number, boss, "remove_entry", entry_id=entry_id)
+        for number, entry_id in enumerate(entries)
+    ]
+    assert names_of(await run_behind(nodes, lock, *works)) == ["done", "done"]
+    again = [hall.hall.foundation.database.measures() for hall in nodes.halls]  # type: ignore[attr-defined]
+    assert [each["write_reruns_total"] for each in again] == [0, 0]
+    assert await find_faults(nodes.halls[0]) == []
 
 
 @pytest.mark.requirement("R57")

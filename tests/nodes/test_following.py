@@ -1,7 +1,7 @@
 """A resource server of several nodes: one follows the issuer, and the others learn from there."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,12 @@ import pytest
 
 from moothall.action.connections import CloseReason
 from moothall.bus import MemoryBus, MemoryNetwork
-from moothall.services.identity.adapters.follower import FollowedMembers
+from moothall.services.identity.adapters.follower import FollowedKeys, FollowedMembers
+from moothall.storage.postgres import RowLease, database
 from moothall.testing import NearIssuer, OpenHall, Visitor, open_test_hall
 from moothall.testing.postgres import drop_databases
-from tests.nodes.test_identity import outcome, until, until_refused
+from tests.nodes.identity import outcome, until_refused
+from tests.nodes.watching import WITHIN_SECONDS, tail_of, until
 from tests.servers.postgres import use_postgres
 
 AUDIENCE = "https://boards.test"
@@ -26,6 +28,7 @@ class Server:
     """The issuer, which is a hall of one process, and two nodes of its resource server."""
 
     home: OpenHall
+    near: NearIssuer
     boss: Visitor
     first: OpenHall
     """The one that follows."""
@@ -64,7 +67,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         following = asyncio.create_task(nodes[0].run_job("identity.follow_issuer"))
         try:
             await until(lambda: near.is_followed)
-            yield Server(home, boss, *nodes)
+            yield Server(home, near, boss, *nodes)
         finally:
             following.cancel()
             with suppress(asyncio.CancelledError):
@@ -81,6 +84,18 @@ async def test_who_signs_out_at_the_issuer_is_out_at_every_node(server: Server) 
         await until(lambda each=connection: each.reason is CloseReason.SESSION_ENDED)  # type: ignore[misc]
     await until_refused(server.first, ann)
     await until_refused(server.second, ann)
+
+
+@pytest.mark.requirement("R36")
+async def test_a_node_that_keeps_house_no_more_follows_the_issuer_no_more(server: Server) -> None:
+    """Or two would follow it for ever, with one key and one cursor."""
+    lease = server.first.hall.foundation.lease
+    assert isinstance(lease, RowLease)
+    depose = "UPDATE action_lease SET holder = 'another', until_ms = until_ms + 3600000"
+    await server.first.hall.database.write(lambda tx: tx.execute(depose))
+    assert server.near.is_followed
+    await lease._ask()
+    await until(lambda: not server.near.is_followed)
 
 
 @pytest.mark.requirement("R5")
@@ -128,3 +143,50 @@ async def test_a_key_that_the_issuer_retires_verifies_nothing_at_any_node(server
     await server.second.run_job("identity.fetch_issuer_keys")  # each node does so for itself
     anew = await server.home.token_for(await server.home.sign_in("ann"), AUDIENCE)
     assert await outcome(server.second, "get_self", anew) == "done"
+
+
+@pytest.mark.requirement("R2")
+async def test_a_node_that_was_away_takes_the_keys_that_were_written_down(server: Server) -> None:
+    """Notices of what was retired meanwhile are swept, and the issuer may not answer."""
+    await tail_of(server.second).close()
+    kid = server.home.hall.keys.signing_key().kid
+    assert kid is not None
+    await server.home.call("identity.retire_key", {"kid": kid}, as_=server.boss)
+    async with asyncio.timeout(WITHIN_SECONDS):
+        sql = "SELECT jwks FROM identity_issuer"
+        while kid in str(await server.first.rows(sql)):  # noqa: ASYNC110 - a row tells nobody
+            await asyncio.sleep(0.002)
+    ring = server.second.hall.house.use(FollowedKeys)
+    assert ring.verifying_key(kid) is not None
+    await ring.relearn(server.second.hall.database, ())
+    assert ring.verifying_key(kid) is None
+    assert await ring.wait_wanted(0), "what the issuer has now is fetched"
+
+
+@pytest.mark.requirement("R16")
+@pytest.mark.parametrize("is_swept", [False, True], ids=["notice", "notices swept"])
+async def test_a_member_who_is_removed_is_not_known_again_by_a_hook_that_is_late(
+    server: Server, monkeypatch: pytest.MonkeyPatch, *, is_swept: bool
+) -> None:
+    ben = await server.home.token_for(await server.home.member("ben"), AUDIENCE)
+    late: list[Callable[[], None]] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "run_hooks", late.extend)
+        assert await outcome(server.second, "get_self", ben) == "done"
+    known = server.second.hall.house.use(FollowedMembers)
+    await tail_of(server.second).close()
+    sql = "UPDATE identity_member SET name = '', removed_at_ms = 1 WHERE member_id = $1"
+
+    async def remove(tx: Any) -> None:
+        await tx.execute(sql, ben.member_id)
+        await server.first.hall.house.use(FollowedMembers).remove(tx, ben.member_id)
+
+    await server.first.hall.database.write(remove)
+    if is_swept:
+        await known.relearn(server.second.hall.database, ())
+    else:
+        await tail_of(server.second).look()
+    for hook in late:
+        hook()
+    assert not known.knows(ben.member_id, "ben", 0)
+    assert await outcome(server.second, "get_self", ben) == "unauthenticated"

@@ -1,14 +1,10 @@
-"""Accounts, sessions and keys at several nodes of one hall: what one did holds at the others.
+"""Accounts and keys at several nodes of one hall: what one did holds at the others.
 
 Where calls meet, they are made in the order of a seed, or behind a lock that the test holds.
 """
 
-import asyncio
-import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,66 +12,25 @@ import pytest
 
 from moothall.action.connections import CloseReason
 from moothall.core.units import MINUTE_MS
-from moothall.ports.hasher import PasswordHasher
 from moothall.services.identity.adapters.activity import HEARD_WITHIN_MS, TOLD_EVERY_MS_MAX
-from moothall.services.identity.adapters.guesses import GuessesUnderWay
-from moothall.services.identity.adapters.keys import KNOWN_AFTER_MS
+from moothall.services.identity.adapters.keys import KNOWN_AFTER_MS, SealedKeyRing
 from moothall.services.identity.adapters.senders import Senders
-from moothall.storage.postgres.transaction import PostgresTransaction
+from moothall.storage.postgres import database
 from moothall.testing import OpenHall, Visitor
 from moothall.testing.hall import PASSWORD, CheapHasher
-from tests.nodes.boards import run_behind, run_job_anyway
-from tests.servers.nodes import Nodes, open_nodes
+from tests.nodes.boards import run_job_anyway
+from tests.nodes.identity import SEEDS, Letterbox, meet, open_two, outcome, until_refused
+from tests.nodes.watching import tail_of, until
+from tests.servers.nodes import Nodes
 from tests.unit.services.identity.server_calls import BOARDS, KEY, assertion, rotate_now, shown
-from tests.unit.services.identity.test_guesses import try_all, try_one, watch
 
-WITHIN_SECONDS = 1.0
 IDLE_MS = 10 * MINUTE_MS
-SEEDS = (1, 2, 3)
-
-
-@asynccontextmanager
-async def open_two(folder: Path, **tables: dict[str, Any]) -> AsyncIterator[Nodes]:
-    async with open_nodes(folder, 2, tables=tables) as nodes:
-        yield nodes
 
 
 @pytest.fixture
 async def nodes(tmp_path: Path) -> AsyncIterator[Nodes]:
     async with open_two(tmp_path) as opened:
         yield opened
-
-
-async def outcome(hall: OpenHall, action: str, who: Visitor | None = None, **fields: Any) -> str:
-    """Return the name of the problem, or ``done``."""
-    token = None if who is None else who.token
-    source = fields.pop("source", "192.0.2.1")
-    reply = await hall.answer(f"identity.{action}", fields, token=token, source=source)
-    return reply.problem.name if reply.problem else "done"
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Wait for what a node is to learn; its tail tells nobody when it has."""
-    async with asyncio.timeout(WITHIN_SECONDS):
-        while not is_so():  # noqa: ASYNC110 - there is no event
-            await asyncio.sleep(0.005)
-
-
-async def until_refused(hall: OpenHall, who: Visitor) -> None:
-    async with asyncio.timeout(WITHIN_SECONDS):
-        while await outcome(hall, "get_self", who) != "unauthenticated":  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.005)
-
-
-async def meet(seed: int, works: Iterable[Awaitable[Any]]) -> list[Any]:
-    """Run calls at once, in the order of a seed; return what came of each, in their own order."""
-    listed = list(works)
-    order = list(range(len(listed)))
-    random.Random(seed).shuffle(order)
-    tasks: dict[int, asyncio.Future[Any]] = {}
-    for at in order:
-        tasks[at] = asyncio.ensure_future(listed[at])
-    return [await tasks[at] for at in range(len(listed))]
 
 
 # --- what is remembered ---------------------------------------------------------------------------
@@ -143,6 +98,30 @@ async def test_a_key_that_is_retired_at_one_node_verifies_nothing_at_the_other(
     assert await outcome(second, "get_self", await first.sign_in("boss")) == "done"
 
 
+@pytest.mark.requirement("R11")
+@pytest.mark.parametrize("is_swept", [False, True], ids=["notice", "notices swept"])
+async def test_a_key_that_is_retired_is_not_published_by_a_hook_that_is_late(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, *, is_swept: bool
+) -> None:
+    first, second = nodes.halls
+    boss = await first.administrator("boss")
+    late: list[Callable[[], None]] = []
+    await tail_of(first).close()
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "run_hooks", late.extend)
+        made = await first.call("identity.rotate_keys", as_=boss)
+    await second.call("identity.retire_key", {"kid": made.kid}, as_=boss)
+    ring = first.hall.house.use(SealedKeyRing)
+    if is_swept:
+        await ring.relearn(first.hall.database, ())
+    else:
+        await tail_of(first).look()
+    for hook in late:
+        hook()
+    assert ring.verifying_key(made.kid) is None
+    assert made.kid not in str(ring.public_jwks())
+
+
 @pytest.mark.requirement("R13")
 async def test_who_is_active_at_one_node_only_is_not_signed_out_by_the_other(
     tmp_path: Path,
@@ -165,336 +144,6 @@ async def test_who_is_active_at_one_node_only_is_not_signed_out_by_the_other(
         first.clock.advance(IDLE_MS + TOLD_EVERY_MS_MAX + HEARD_WITHIN_MS)
         await run_job_anyway(second, "identity.end_idle_sessions")
         await until_refused(first, first.renew(busy))
-
-
-# --- counted exactly ------------------------------------------------------------------------------
-
-
-@pytest.mark.requirement("R12")
-@pytest.mark.parametrize("seed", SEEDS)
-async def test_both_nodes_make_no_more_accounts_than_the_budget_allows(
-    tmp_path: Path, seed: int
-) -> None:
-    async with open_two(tmp_path, registration={"accounts_per_source_hour_max": 7}) as nodes:
-        told = await meet(
-            seed,
-            (
-                outcome(nodes.halls[at % 2], "register", name=f"player {at}", password=PASSWORD)
-                for at in range(60)
-            ),
-        )
-        assert Counter(told) == {"done": 7, "rate_limited": 53}, seed
-        used = await nodes.halls[0].rows("SELECT used FROM identity_budget WHERE source <> ''")
-        assert used == [(7,)]
-
-
-class CountingHasher(CheapHasher):
-    """Counts the passwords that are looked at, and lets others run meanwhile."""
-
-    def __init__(self) -> None:
-        self.looked_at = 0
-
-    async def verify(self, known: str | None, password: str) -> bool:
-        self.looked_at += 1
-        await asyncio.sleep(0)
-        return await super().verify(known, password)
-
-
-@pytest.mark.requirement("R7")
-@pytest.mark.parametrize("name", ["alice", "nobody"])
-@pytest.mark.parametrize("seed", SEEDS)
-async def test_of_many_guesses_at_two_nodes_three_are_looked_at(
-    nodes: Nodes, seed: int, name: str
-) -> None:
-    first, second = nodes.halls
-    await first.member("alice")
-    hasher = CountingHasher()
-    for hall in nodes.halls:
-        hall.hall.house.ports[PasswordHasher] = hasher  # type: ignore[index] # it is a dict
-    fields: dict[str, Any] = {"name": name, "password": "a wrong one"}
-    told = await meet(
-        seed,
-        (
-            outcome(nodes.halls[at % 2], "open_session", **fields, source=f"198.51.100.{at}")
-            for at in range(200)
-        ),
-    )
-    assert hasher.looked_at == 3, seed
-    assert Counter(told) == {"wrong_credentials": 3, "account_locked": 197}, seed
-    for hall in (first, second):
-        assert await outcome(hall, "open_session", name=name, password=PASSWORD) == "account_locked"
-    first.clock.advance(MINUTE_MS)
-    done = "done" if name == "alice" else "wrong_credentials"
-    assert await outcome(second, "open_session", name=name, password=PASSWORD) == done
-
-
-@pytest.mark.requirement("R7")
-@pytest.mark.parametrize("seed", SEEDS)
-async def test_a_guess_beside_a_right_sign_in_is_counted(nodes: Nodes, seed: int) -> None:
-    """The right one deletes the row of guesses while wrong ones at the other node count in it."""
-    await nodes.halls[0].member("alice")
-    hasher = CountingHasher()
-    for hall in nodes.halls:
-        hall.hall.house.ports[PasswordHasher] = hasher  # type: ignore[index] # it is a dict
-    passwords = [PASSWORD if at % 3 == 0 else "a wrong one" for at in range(60)]
-    await meet(
-        seed,
-        (
-            outcome(
-                nodes.halls[at % 2],
-                "open_session",
-                name="alice",
-                password=password,
-                source=f"198.51.100.{at}",
-            )
-            for at, password in enumerate(passwords)
-        ),
-    )
-    rows = await nodes.halls[0].rows("SELECT series, guesses FROM identity_lockout")
-    assert all(series and 0 <= guesses <= 3 for series, guesses in rows), (seed, rows)
-
-
-@pytest.mark.requirement("R7")
-async def test_right_sign_ins_of_one_account_at_two_nodes_all_succeed(nodes: Nodes) -> None:
-    """Whoever finds a lock that the other node has just set waits for what comes of it."""
-    first, second = nodes.halls
-    await first.member("alice")
-    hasher = watch(first, wanted=3)
-    under_way = asyncio.create_task(try_all(first, [PASSWORD] * 3))
-    await hasher.all_there.wait()
-    there = second.hall.house.use(GuessesUnderWay)
-    late = asyncio.create_task(try_one(second, PASSWORD))
-    await until(lambda: there.waiting > 0)
-    hasher.gate.set()
-    assert await under_way == ["done"] * 3
-    assert await late == "done"
-
-
-@pytest.mark.requirement("R7")
-async def test_who_is_cut_off_while_a_guess_becomes_durable_spends_none(nodes: Nodes) -> None:
-    first = nodes.halls[0]
-    ann = await first.member("ann")
-    assert await outcome(first, "open_session", name="ann", password="wrong") != "done"
-    fields = {"name": "ann", "password": PASSWORD}
-    reply = first.answer("identity.open_session", fields, deadline_ms=50)
-    lock = f"SELECT 1 FROM identity_lockout WHERE member_id = '{ann.member_id}' FOR UPDATE"
-    # The lock is held until the deadline has passed.
-    told, _ = await run_behind(nodes, lock, _after_its_deadline(reply), asyncio.sleep(0.06))
-    assert told == "deadline_exceeded"
-    assert await first.rows("SELECT guesses FROM identity_lockout") == [(1,)]
-
-
-async def _after_its_deadline(reply: Awaitable[Any]) -> str:
-    problem = (await reply).problem
-    return "done" if problem is None else str(problem.name)
-
-
-@pytest.mark.requirement("R7")
-@pytest.mark.requirement("R8")
-@pytest.mark.parametrize("action", ["open_session", "request_recovery", "complete_recovery"])
-async def test_names_that_nobody_has_take_as_many_statements(
-    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, action: str
-) -> None:
-    first, box = nodes.halls[0], Letterbox()
-    first.hall.house.ports[Senders] = Senders({"email": box})  # type: ignore[index] # it is a dict
-    for name in ("alice", "bob"):
-        await first.member(name)
-    ann = await first.member("ann")
-    asked = {"contact": "ann@example.org", "password": PASSWORD}
-    assert await outcome(first, "add_contact", ann, **asked) == "done"
-    told = {"contact": "ann@example.org", "code": box.codes["ann@example.org"]}
-    assert await outcome(first, "verify_contact", ann, **told) == "done"
-    fields: dict[str, Any] = {
-        "open_session": {"password": "a wrong one"},
-        "request_recovery": {},
-        "complete_recovery": {"code": "abcd-efgh-ijkl-mnop", "new_password": "long and winding"},
-    }[action]
-    ran: ContextVar[list[str] | None] = ContextVar("ran", default=None)
-    plain = PostgresTransaction._wait
-
-    async def count(self: Any, method: Any, *arguments: Any) -> Any:
-        statements = ran.get()
-        if statements is not None:  # not of a node's own tasks
-            statements.append(arguments[0])
-        return await plain(self, method, *arguments)
-
-    monkeypatch.setattr(PostgresTransaction, "_wait", count)
-    for turn in range(2):
-        costs = {}
-        for name in ("ann", "alice", "nobody", "nobody else"):
-            statements: list[str] = []
-            ran.set(statements)
-            await outcome(first, action, name=name, **fields)
-            costs[name] = len(statements)
-        assert len(set(costs.values())) == 1, (turn, costs)
-
-
-@pytest.mark.requirement("R7")
-@pytest.mark.parametrize("seed", SEEDS)
-async def test_unknown_names_are_bounded_and_counted(tmp_path: Path, seed: int) -> None:
-    async with open_two(tmp_path, lockout={"unknown_names_max": 5}) as nodes:
-        await meet(
-            seed,
-            (
-                outcome(
-                    nodes.halls[at % 2],
-                    "open_session",
-                    name=f"nobody {at}",
-                    password=PASSWORD,
-                    source=f"198.51.100.{at}",
-                )
-                for at in range(60)
-            ),
-        )
-        rows = await nodes.halls[0].rows(
-            "SELECT names, (SELECT count(*) FROM identity_unknown_name)"
-            " FROM identity_unknown_name_count"
-        )
-        assert rows == [(5, 5)], seed
-
-
-# --- sessions -------------------------------------------------------------------------------------
-
-
-async def sign_in(hall: OpenHall, name: str, at: int) -> Any:
-    fields = {"name": name, "password": PASSWORD}
-    return await hall.call("identity.open_session", fields, source=f"203.0.113.{at}")
-
-
-@pytest.mark.requirement("R5")
-@pytest.mark.parametrize("seed", SEEDS)
-async def test_a_member_has_no_more_sessions_than_allowed(tmp_path: Path, seed: int) -> None:
-    tables = {"sessions": {"per_member_max": 3}, "lockout": {"attempts_max": 100}}
-    async with open_two(tmp_path, **tables) as nodes:
-        await nodes.halls[0].member("alice")
-        await meet(seed, (sign_in(nodes.halls[at % 2], "alice", at) for at in range(40)))
-        rows = await nodes.halls[0].rows(
-            "SELECT (SELECT count(*) FROM identity_session WHERE ended_at_ms IS NULL), open"
-            " FROM identity_session_count"
-        )
-        assert rows == [(3, 3)], seed
-
-
-@pytest.mark.requirement("R5")
-@pytest.mark.parametrize("seed", SEEDS)
-async def test_the_hall_has_no_more_sessions_than_allowed(tmp_path: Path, seed: int) -> None:
-    async with open_two(tmp_path, sessions={"per_hall_max": 9}) as nodes:
-        for at in range(4):
-            await nodes.halls[0].member(f"player {at}")
-        told = await meet(
-            seed,
-            (
-                outcome(
-                    nodes.halls[at % 2],
-                    "open_session",
-                    name=f"player {at % 4}",
-                    password=PASSWORD,
-                    source=f"203.0.113.{at}",
-                )
-                for at in range(12)
-            ),
-        )
-        assert Counter(told) == {"done": 5, "hall_full": 7}, seed
-        assert await nodes.halls[0].rows("SELECT open FROM identity_session_count") == [(9,)]
-
-
-@pytest.mark.requirement("R5")
-@pytest.mark.parametrize("seed", SEEDS)
-async def test_a_refresh_token_at_two_nodes_at_once_has_one_successor(
-    nodes: Nodes, seed: int
-) -> None:
-    first, second = nodes.halls
-    await first.member("alice")
-    opened = await sign_in(first, "alice", 1)
-    fields = {"refresh_token": opened.refresh_token}
-    told = await meet(
-        seed, (hall.call("identity.refresh_session", fields) for hall in nodes.halls * 8)
-    )
-    assert {each.refresh_token for each in told} == {told[0].refresh_token}
-    assert told[0].refresh_token != opened.refresh_token
-    first.clock.advance(11_000)
-    assert await outcome(second, "refresh_session", **fields) == "session_ended"
-    newest = {"refresh_token": told[0].refresh_token}
-    assert await outcome(first, "refresh_session", **newest) == "session_ended"
-    events = [each.kind for each in await first.events("identity")]
-    assert events.count("identity.session_ended") == 1
-
-
-@pytest.mark.requirement("R5")
-async def test_renewing_a_session_that_ends_at_the_other_node_gives_no_tokens(
-    nodes: Nodes,
-) -> None:
-    first, second = nodes.halls
-    await first.member("alice")
-    here, there = await sign_in(first, "alice", 1), await sign_in(first, "alice", 2)
-    alice = Visitor(here.member_id, here.name, here.session_id, here.access_token)
-    lock = f"SELECT 1 FROM identity_session WHERE session_id = '{there.session_id}' FOR UPDATE"
-    told = await run_behind(
-        nodes,
-        lock,
-        outcome(second, "revoke_session", alice, session_id=there.session_id),
-        outcome(first, "refresh_session", refresh_token=there.refresh_token),
-    )
-    assert told == ["done", "session_ended"]
-
-
-@pytest.mark.requirement("R5")
-@pytest.mark.parametrize("seed", SEEDS)
-async def test_signing_in_renewing_and_signing_out_do_not_hinder_each_other(
-    tmp_path: Path, seed: int
-) -> None:
-    """Locks are taken in one order, so that nothing has to be run again for a deadlock."""
-    tables = {"sessions": {"per_member_max": 4}, "lockout": {"attempts_max": 100}}
-    async with open_two(tmp_path, **tables) as nodes:
-        first = nodes.halls[0]
-        await first.member("alice")
-        opened = [await sign_in(first, "alice", at) for at in range(3)]
-        one = opened[0]
-        alice = Visitor(one.member_id, one.name, one.session_id, one.access_token)
-        works: list[Awaitable[str]] = []
-        for at in range(30):
-            hall = nodes.halls[at % 2]
-            some = opened[1 + at % 2]
-            fields: dict[str, Any] = {"name": "alice", "password": PASSWORD}
-            fields["source"] = f"203.0.113.{at}"
-            works += [
-                outcome(hall, "open_session", **fields),
-                outcome(hall, "refresh_session", refresh_token=some.refresh_token),
-                outcome(hall, "revoke_session", alice, session_id=some.session_id),
-                outcome(hall, "close_other_sessions", alice),
-            ]
-        told = Counter(await meet(seed, works))
-        assert not told.keys() - {
-            "done", "session_ended", "session_not_found", "unauthenticated"
-        }, (seed, told)  # fmt: skip
-        deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-        assert await first.rows(deadlocks) == [(0,)]
-
-
-@pytest.mark.requirement("R16")
-async def test_a_sign_in_that_meets_a_removal_opens_nothing(nodes: Nodes) -> None:
-    first, second = nodes.halls
-    boss, ann = await first.administrator("boss"), await first.member("ann")
-    lock = f"SELECT 1 FROM identity_member WHERE member_id = '{ann.member_id}' FOR UPDATE"
-    told = await run_behind(
-        nodes,
-        lock,
-        outcome(first, "remove_member", boss, member="ann"),
-        outcome(second, "open_session", name="ann", password=PASSWORD),
-        outcome(second, "rename_self", ann, name="Annette"),
-        outcome(second, "remove_member", boss, member="ann"),
-    )
-    assert told[0] == "done"
-    assert "done" not in told[1:], told
-    rows = await first.rows(
-        "SELECT name, (SELECT count(*) FROM identity_session AS s"
-        " WHERE s.member_id = m.member_id AND ended_at_ms IS NULL)"
-        " FROM identity_member AS m WHERE member_id = $1",
-        ann.member_id,
-    )
-    assert rows == [("", 0)]
-    events = [each.kind for each in await first.events("identity")]
-    assert events.count("identity.member_removed") == 1
 
 
 # --- what is used once ----------------------------------------------------------------------------
@@ -577,16 +226,6 @@ async def test_a_recovery_code_at_two_nodes_is_good_once(nodes: Nodes, seed: int
     )
     assert told.count("done") == 1, (seed, told)
     assert set(told) == {"done", "recovery_refused"}
-
-
-class Letterbox:
-    """Implements Sender; keeps the code of each message by its address."""
-
-    def __init__(self) -> None:
-        self.codes: dict[str, str] = {}
-
-    async def send(self, address: str, subject: str, text: str) -> None:
-        self.codes[address] = text.split("Your code is ")[1][:8]
 
 
 @pytest.mark.requirement("R10")

@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -13,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.plays.program import PROGRAM, environment, run, start
 from tests.servers.postgres import HALLS_VARIABLE, database_of
 
-PROGRAM = (sys.executable, "-c", "from moothall.app.main import main; main()")
+__all__ = ["PROGRAM", "environment"]  # plays take them from here
+
 PASSWORD = "correct horse battery staple"
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -25,14 +26,6 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 _START_TIMEOUT_S = 30
 _STOP_TIMEOUT_S = 20
-
-
-def environment(**extra: str) -> dict[str, str]:
-    """Return the environment of a child: without settings of whoever runs the tests."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MOOTHALL_")}
-    # No play may write into the keyring of whoever runs it.
-    kept["MOOTHALL_SECRETS"] = "file"
-    return {**kept, "PYTHONUNBUFFERED": "1", "COLUMNS": "120", **extra}
 
 
 _PORTS = range(20_000, 32_000, 2)
@@ -84,14 +77,12 @@ class RunningHall:
         )
         if (server := os.environ.get(HALLS_VARIABLE)) and "--database" not in options:
             own = (*own, "--database", database_of(folder, server))
-        with log.open("wb") as errors:
-            self._process = subprocess.Popen(
-                [*PROGRAM, "serve", *own, *options],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=environment(),
-                text=True,
-            )
+        reader, writer = os.pipe()
+        with log.open("wb") as errors, Path(os.devnull).open() as nothing:
+            streams = (nothing.fileno(), writer, errors.fileno())
+            self._process = start(["serve", *own, *options], streams, environment())
+        os.close(writer)
+        self._output = os.fdopen(reader)
         self.banner = self._read_banner(log)
         self.url = self._find(r"(https?://\S+)")
         self.port = int(self.url.rpartition(":")[2])
@@ -116,32 +107,31 @@ class RunningHall:
 
     def wait(self) -> int:
         """Wait until it stops by itself, and return its exit status."""
-        self._process.communicate(timeout=_STOP_TIMEOUT_S)
-        return self._process.returncode
+        status = self._process.wait(_STOP_TIMEOUT_S)
+        self._output.close()
+        return status
 
     def kill(self) -> None:
         """End it as a power cut would, without a word."""
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        self._output.close()
 
     def stop(self) -> None:
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+        self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.communicate(timeout=_STOP_TIMEOUT_S)
+            self.wait()
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
+            self.kill()
 
     def _read_banner(self, log: Path) -> str:
-        assert self._process.stdout is not None
         banner = ""
-        for line in self._process.stdout:
+        for line in self._output:
             banner += line
             if "Ctrl-C" in line:
                 return banner
         self._process.wait(_START_TIMEOUT_S)
-        self._process.stdout.close()
+        self._output.close()
         pytest.fail(f"the hall did not start: {banner}{log.read_text()}")
 
     def _find(self, pattern: str) -> str:
@@ -157,15 +147,7 @@ class Person:
     folder: Path
 
     def moothall(self, *words: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [*PROGRAM, *words],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            env=self.environment(),
-        )
+        return run(words, self.environment(), stdin=stdin, timeout=60)
 
     def does(self, *words: str, stdin: str = "") -> str:
         """Carry out a command that must succeed, and return what it printed."""

@@ -30,6 +30,7 @@ from tests.plays.kill_load import (
     recount,
     settle_in,
 )
+from tests.plays.program import run as run_program
 from tests.unit.test_docs import ROOT, fences_of
 
 # About the files of a hall on SQLite.
@@ -43,17 +44,10 @@ GUIDE = ROOT / "docs" / "how-to" / "back-up-and-restore.md"
 
 async def run(*words: object) -> tuple[int, str, str]:
     """Run a command of the program; return exit code, standard output and standard error."""
-    process = await asyncio.create_subprocess_exec(
-        *PROGRAM,
-        *map(str, words),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment(),
+    done = await asyncio.to_thread(
+        run_program, [str(word) for word in words], environment(), timeout=60
     )
-    async with asyncio.timeout(60):
-        out, told = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), told.decode()
+    return done.returncode, done.stdout, done.stderr
 
 
 async def run_well(*words: object) -> Any:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -55,8 +54,7 @@ async def make_board(hall: RunningHall, board_id: str) -> None:
 
 def start_again(start_hall: StartHall, hall: RunningHall) -> None:
     """Kill a hall and start it again where it was."""
-    hall._process.send_signal(signal.SIGKILL)
-    hall._process.communicate()
+    hall.kill()
     ndjson_port = address(hall, "ndjson").rpartition(":")[2]
     again = start_hall(hall.folder.name, "--ndjson-port", ndjson_port, port=hall.port)
     assert again.fingerprint == hall.fingerprint

@@ -2,8 +2,9 @@
 
 The hall's side of each connection is real (the conversation of the JSON-RPC doors); only the
 socket is a list of bytes, of which the client reads as much as the run says, and what was not
-read when the connection is lost is lost. A follower drops repeats by (stream, number), as every
-client must; all else it holds against the hall.
+read when the connection is lost is lost. Who comes back with its own cursor gets no event twice;
+who comes back where its device has acknowledged drops repeats by (stream, number), as every
+client must. All else a follower holds against the hall.
 """
 
 import asyncio
@@ -72,7 +73,7 @@ class Line:
             answer=pipeline.answer,
             connections=house.use(Connections),
             clock=house.clock,
-            cursor_of=house.use(Cursors).text,
+            cursor_of=house.use(Cursors).of,
             make_request_id=pipeline.make_request_id,
         )
         source = f"172.16.{number // 250}.{number % 250}"
@@ -185,6 +186,8 @@ class Follower:
         self._fresh = 0
         """Number of the last event of this subscription, whose cursors only rise."""
         self._acknowledged: str | None = None
+        self._is_by_device = False
+        """Whether the present subscription began where it had acknowledged, not where it was."""
         self._replies: dict[int, Mapping[str, Any]] = {}
 
     @property
@@ -218,7 +221,8 @@ class Follower:
             return
         after = "now" if self.cursor is None else self.cursor
         request = {"feed": self.feed, "after": after}
-        if by_device and self._acknowledged is not None:
+        self._is_by_device = by_device and self._acknowledged is not None
+        if self._is_by_device:
             del request["after"]
         self._fresh = 0
         told = await self._call("feeds.subscribe", request)
@@ -305,12 +309,11 @@ class Follower:
         stream, seq, cursor = event["stream"], event["seq"], number_of(event["cursor"])
         assert event["feed"] == self.feed, f"{self}: an event of {event['feed']}"
         assert stream == self.stream, f"{self}: an event of {stream}"
-        assert cursor > self._fresh or (self._is_behind and cursor == self._fresh), (
-            f"{self}: cursor {cursor} after {self._fresh}"
-        )
+        assert cursor > self._fresh, f"{self}: cursor {cursor} after {self._fresh}"
         self._fresh = cursor
         last = self._last.get(stream)
         if last is not None and seq <= last:
+            assert self._is_by_device, f"{self}: {stream} {seq} came again after its own cursor"
             assert (stream, seq) in self.events or cursor <= (self.start or 0), (
                 f"{self}: {stream} {seq} was skipped before"
             )
@@ -321,9 +324,7 @@ class Follower:
             self.repeats += 1
             return
         assert last is None or seq == last + 1, f"{self}: {stream} {seq} came after {last}"
-        assert self._is_behind or cursor > self._last_cursor, (
-            f"{self}: cursor {cursor} after {self._last_cursor}"
-        )
+        assert cursor > self._last_cursor, f"{self}: cursor {cursor} after {self._last_cursor}"
         self._last[stream], self._last_cursor = seq, cursor
         self.events[stream, seq] = raw
         self.cursor = event["cursor"]
@@ -346,5 +347,5 @@ def _without_cursor(raw: bytes) -> Mapping[str, Any]:
 
 
 def number_of(cursor: str) -> int:
-    """Return the hall-wide number in a cursor."""
-    return int(cursor.partition(".")[2])
+    """Return the hall-wide number up to which a cursor reaches in a feed of one stream."""
+    return int(cursor.partition(".")[2].rpartition("-")[2])

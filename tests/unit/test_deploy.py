@@ -227,6 +227,24 @@ def test_haproxy_can_use_its_file() -> None:
     check_by("haproxy", "-c", "-f", str(DEPLOY / "haproxy" / "haproxy.cfg"))
 
 
+@pytest.mark.parametrize("number", range(2), ids=["TCP mode", "HTTP mode"])
+def test_haproxy_as_the_page_shows_it_asks_each_node_whether_it_is_ready(
+    tmp_path: Path, number: int
+) -> None:
+    page = (ROOT / "docs" / "how-to" / "behind-a-balancer.md").read_text("utf-8")
+    shown = re.findall(r"```haproxy\n(.*?)```", page, re.DOTALL)
+    assert len(shown) == 2
+    backends = re.findall(r"option httpchk.*?default-server [^\n]*", shown[number], re.DOTALL)
+    assert backends
+    for backend in backends:
+        assert "uri /readyz " in backend
+        assert f"check port {settings_of_nodes().watch_port} " in backend
+    file = tmp_path / "haproxy.cfg"
+    # Certificates are read; these lie nowhere.
+    file.write_text(re.sub(r" ssl (crt|verify required ca-file) \S+", "", shown[number]), "utf-8")
+    check_by("haproxy", "-c", "-f", str(file))
+
+
 def test_nginx_can_use_its_file(tmp_path: Path) -> None:
     text = f"pid {tmp_path}/nginx.pid;\nerror_log {tmp_path}/error.log;\n"
     file = tmp_path / "nginx.conf"

@@ -12,17 +12,22 @@ A reader that is to join misses nothing and sees nothing twice:
 - a page may hold an event whose commit is durable but was not published yet. The reader
   joins with a floor for each stream, and what lies at or below it is not delivered again.
 
+Where numbers appear out of order, the cursor of an event names what its readers have been sent
+beyond the settled number (:mod:`moothall.action.cursor`). In a feed of one stream that is the
+event itself. In one of several it is also the last event of each other stream. For those who are
+live that is what their group was given, since each has reached its floor in each stream. Who
+joins may have read more of a stream, so its own reach is kept until then.
+
 Whoever edits this file: :meth:`FeedHub._deliver` is paid for each reader of each event.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from itertools import compress
 
 import structlog
-from msgspec.structs import replace
 
 from moothall.action.connections import Connection
+from moothall.action.cursor import BEYOND_MAX, Place, Reach
 from moothall.action.feed import OpenFeed
 from moothall.action.push import Push
 from moothall.core.errors import (
@@ -42,8 +47,13 @@ READERS_MAX = 32
 RETRY_SECONDS = 1.0
 """Pause before a page that could not be read is tried again."""
 
+# From the end of the stream backwards, over what the reader will be sent.
 _START = """
 SELECT seq FROM action_event WHERE stream = $1 AND cursor <= $2 ORDER BY seq DESC LIMIT 1
+"""
+
+_BEYOND = """
+SELECT stream, seq, cursor FROM action_event WHERE cursor IN ($1, $2, $3, $4) ORDER BY cursor
 """
 
 _PAGE = """
@@ -57,15 +67,17 @@ _log = structlog.get_logger("moothall.feeds")
 class Group:
     """Readers who see the same feed through the same door."""
 
-    __slots__ = ("catching", "cursor", "feed", "joining", "live", "streams", "version")
+    __slots__ = ("catching", "feed", "joining", "last", "live", "reach", "streams", "version")
 
     def __init__(self, feed: str, streams: tuple[str, ...], version: int) -> None:
         self.feed = feed
         self.streams = streams
         self.version = version
         """Of the bindings by which its readers were last checked."""
-        self.cursor = 0
-        """Up to where those who are live or joining were sent what there was."""
+        self.last: Push | None = None
+        """What was delivered last; those who are live were sent all up to it."""
+        self.reach: Reach | None = None
+        """What was delivered, by stream: of several streams whose numbers are out of order."""
         self.live: set[Subscription] = set()
         self.joining: set[Subscription] = set()
         self.catching: set[Subscription] = set()
@@ -91,6 +103,7 @@ class Subscription:
         "is_behind",
         "is_paused",
         "key",
+        "reach",
         "reader_id",
         "start",
     )
@@ -100,7 +113,7 @@ class Subscription:
         hub: "FeedHub",
         connection: Connection,
         feed: OpenFeed,
-        start: int,
+        start: Place,
         reader_id: str,
     ) -> None:
         self._hub = hub
@@ -111,6 +124,9 @@ class Subscription:
         self.feed = feed
         self.key: GroupKey = (connection.door, feed.name, feed.streams)
         self.start = start
+        """Where it stands, or stood when it went live."""
+        self.reach: Reach | None = None
+        """The same by stream while it joins, where numbers appear out of order."""
         self.floors: dict[str, int] = {}
         """By stream: what was delivered from the rows, so that it is not delivered again."""
         self.is_behind = False
@@ -142,7 +158,7 @@ class Subscription:
         """Deliver nothing until :meth:`resume`; a second time is nothing."""
         if not self.is_paused:
             self.is_paused = True
-            self.start = max(self.start, self._hub.cursor_of(self))
+            self.start = self._hub.place_of(self)
             self._stop()
 
     def resume(self) -> None:
@@ -226,29 +242,40 @@ class FeedHub:
 
     def _send(self, group: Group, pushes: list[Push]) -> None:
         """Encode once, send to all."""
+        if group.reach is not None:
+            pushes = [group.reach.placed(push, push.reached.settled) for push in pushes]
         encode = next(iter(group.live or group.joining)).connection.sink.encode
         frames = [encode(push, group.feed) for push in pushes]
         data = b"".join(frames)
-        group.cursor = pushes[-1].cursor
+        group.last = pushes[-1]
         self.delivered += len(pushes) * len(group.live)
         # Copies, because a reader whose queue is full leaves while it is sent to.
         for subscription in list(group.live):
             subscription.connection.sink.send(data)
         for subscription in list(group.joining):
-            is_new = [push.seq > subscription.floors.get(push.stream, 0) for push in pushes]
-            self.delivered += sum(is_new)
-            new = data if all(is_new) else b"".join(compress(frames, is_new))
-            subscription.connection.sink.send(new)
+            subscription.connection.sink.send(self._choose(subscription, pushes, frames))
             if subscription.passes(pushes) and subscription in group.joining:
                 group.joining.discard(subscription)
                 group.live.add(subscription)
 
+    def _choose(self, subscription: Subscription, pushes: list[Push], frames: list[bytes]) -> bytes:
+        """Return what of a batch a reader who joins has not got from the rows."""
+        sink, reach, new = subscription.connection.sink, subscription.reach, []
+        for push, frame in zip(pushes, frames, strict=True):
+            if push.seq > subscription.floors.get(push.stream, 0):
+                # It may have read of another stream what was not delivered here yet.
+                own = push if reach is None else reach.placed(push, push.reached.settled)
+                new.append(frame if own is push else sink.encode(own, subscription.feed.name))
+                subscription.start = own.reached
+        self.delivered += len(new)
+        return b"".join(new)
+
     # --- readers ------------------------------------------------------------------------------
 
     def subscribe(
-        self, connection: Connection, feed: OpenFeed, start: int, reader_id: str
+        self, connection: Connection, feed: OpenFeed, start: Place, reader_id: str
     ) -> Subscription:
-        """Deliver ``feed`` to a connection, beginning after the cursor ``start``.
+        """Deliver ``feed`` to a connection, beginning after ``start``.
 
         One that follows the feed already begins anew from there. ``reader_id`` is the member
         whose call it is; they are kept in memory.
@@ -268,6 +295,8 @@ class FeedHub:
         group = self._groups.get(subscription.key)
         if group is None:
             group = Group(feed.name, feed.streams, self._authority.version)
+            if self.settled is not None and len(feed.streams) > 1:
+                group.reach = Reach(0, {})
             self._groups[subscription.key] = group
             for stream in feed.streams:
                 self._by_stream.setdefault(stream, set()).add(group)
@@ -282,10 +311,12 @@ class FeedHub:
         group = self._groups.get(subscription.key)
         return group is not None and subscription in group.catching
 
-    def cursor_of(self, subscription: Subscription) -> int:
-        """Return up to where a reader was sent what there was, or 0 while it catches up."""
+    def place_of(self, subscription: Subscription) -> Place:
+        """Return up to where a reader was sent what there was."""
         group = self._groups.get(subscription.key)
-        return 0 if group is None or self.is_catching_up(subscription) else group.cursor
+        if group is None or group.last is None or subscription not in group.live:
+            return subscription.start
+        return group.last.reached
 
     def remove(self, subscription: Subscription) -> None:
         """Take a reader out of its group; a second time is nothing."""
@@ -354,7 +385,7 @@ class FeedHub:
         """Send page after page; join when one held all there was."""
         sink, feed = subscription.connection.sink, subscription.feed
         async with self._turns:
-            positions = await self._database.read(
+            positions, reach = await self._database.read(
                 lambda tx: find_positions(tx, feed.streams, subscription.start)
             )
         while not subscription.has_ended():
@@ -366,15 +397,14 @@ class FeedHub:
                 await sink.drained()
                 if subscription.has_ended():
                     return
-                if settled is not None and push.cursor > settled:
-                    # Another node, from which the reader came, may have known more.
-                    cursor = max(settled, subscription.start)
-                    push = replace(push, cursor=cursor)  # noqa: PLW2901 - the same event
+                if settled is not None:
+                    push = reach.placed(push, settled)  # noqa: PLW2901 - the same event
                 sink.send(sink.encode(push, feed.name))
                 self.read_later += 1
                 positions[push.stream] = push.seq
-                subscription.start = push.cursor
+                subscription.start = push.reached
             if is_last and not subscription.is_behind:
+                subscription.reach = None if settled is None else reach
                 self._join(subscription, positions)
                 return
             # Neither a read nor a queue with room suspends: without this, whoever missed much
@@ -390,13 +420,22 @@ class FeedHub:
             group.joining.add(subscription)
 
 
-async def find_positions(tx: Transaction, streams: Iterable[str], cursor: int) -> dict[str, int]:
-    """Return the number in each stream up to which a cursor reaches."""
-    positions = {}
+async def find_positions(
+    tx: Transaction, streams: Sequence[str], place: Place
+) -> tuple[dict[str, int], Reach]:
+    """Return the number in each stream up to which a place reaches, and the place by stream."""
+    positions: dict[str, int] = {}
+    numbers: dict[str, int] = {}
+    if place.beyond:
+        filled = (*place.beyond, *(0,) * (BEYOND_MAX - len(place.beyond)))  # 0 is no event's
+        for stream, seq, number in await tx.fetch_all(_BEYOND, *filled):
+            if stream in streams:
+                positions[stream], numbers[stream] = seq, number
     for stream in streams:
-        row = await tx.fetch_one(_START, stream, cursor)
-        positions[stream] = 0 if row is None else int(row[0])
-    return positions
+        if stream not in positions:
+            row = await tx.fetch_one(_START, stream, place.settled)
+            positions[stream] = 0 if row is None else row[0]
+    return positions, Reach(place.settled, numbers)
 
 
 async def read_page(tx: Transaction, positions: dict[str, int]) -> tuple[list[Push], bool]:

@@ -129,14 +129,18 @@ FRAMEWORK_JOBS = (
 class SoleHolder:
     """Implements Lease where only one process can open the data, as on SQLite."""
 
+    def __init__(self) -> None:
+        """Hold it; it is never lost."""
+        self.on_lost: Callable[[], None] = lambda: None
+
     async def start(self) -> None:
         """Do nothing: there is nobody to ask."""
 
     async def close(self) -> None:
         """Do nothing: there is nobody to let have it."""
 
-    async def hold(self, name: str) -> bool:  # noqa: ARG002 - there is nobody to share with
-        """Hold every lease."""
+    def is_held(self) -> bool:
+        """Hold it always."""
         return True
 
 
@@ -154,10 +158,13 @@ class JobRunner:
     """Runs the jobs of a house, each in a task of its own."""
 
     def __init__(self, house: "House", jobs: Iterable[Job], lease: Lease) -> None:
-        """Run ``jobs`` while ``lease`` is held."""
+        """Run ``jobs`` while ``lease`` is held, and cut them off when it is lost."""
         self._house = house
         self._jobs = {job.name: job for job in jobs}
         self._lease = lease
+        lease.on_lost = self._cut_off
+        self._leased: set[asyncio.Timeout] = set()
+        """Runs under way of jobs that one node of a hall runs."""
         self._tasks: list[asyncio.Task[None]] = []
         self.tallies = {name: JobTally() for name in self._jobs}
 
@@ -176,14 +183,28 @@ class JobRunner:
         self._tasks = []
 
     async def run(self, name: str) -> None:
-        """Run one job once, now; what it raises is raised."""
+        """Run one job once, now; what it raises is raised.
+
+        A job that one node of a hall runs begins only while this node holds the lease, and is cut
+        off between two steps when the lease is lost.
+        """
         found, tally = self._jobs[name], self.tallies[name]
-        if not found.is_of_each_node and not await self._lease.hold(name):
+        if not found.is_of_each_node and not self._lease.is_held():
             return
         tally.runs += 1
+        bound = asyncio.timeout(None)
         try:
-            await found.handler(self._context(found))
-        except Exception:
+            async with bound:
+                if not found.is_of_each_node:
+                    self._leased.add(bound)
+                try:
+                    await found.handler(self._context(found))
+                finally:
+                    self._leased.discard(bound)
+        except Exception as error:
+            if isinstance(error, TimeoutError) and bound.expired():
+                _log.info("job cut off: this node keeps house no more", job=name)
+                return
             tally.failures += 1
             raise
         tally.succeeded_at_ms = self._house.clock.now_ms()
@@ -196,6 +217,12 @@ class JobRunner:
             except Exception as error:  # noqa: BLE001 - the next interval tries again
                 _log.warning("job failed", job=found.name, exc_info=error)
             await asyncio.sleep(found.every_ms / 1_000)
+
+    def _cut_off(self) -> None:
+        """End the runs that another node may begin now."""
+        now = asyncio.get_running_loop().time()
+        while self._leased:  # each once: it may take its time to end
+            self._leased.pop().reschedule(now)
 
     def _context(self, found: Job) -> Context:
         """Return the context of one run."""

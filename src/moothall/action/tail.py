@@ -8,9 +8,9 @@ see one order, and what a lost answer to a COMMIT leaves open is learned too.
 Numbers may appear out of order: a transaction may take a number and commit after another one that
 took a higher one. So each round asks first up to where the numbers are settled, then reads all
 rows above the last settled number, and passes over those it knows. An event is pushed as soon as
-it is seen; only the cursor that goes with it stays at what is settled, so that whoever comes back
-with it misses nothing. Within a stream events always appear in order, because a stream's number
-is taken under the stream's lock.
+it is seen. The cursor that goes with it stays at what is settled, so that whoever comes back with
+it misses nothing, and names the event besides, so that they do not get it again: within a stream
+events always appear in order, because a stream's number is taken under the stream's lock.
 
 What is settled is always the number of a row that was committed, or below one: a server that
 crashes may give out once more the numbers above, which nothing durable has.
@@ -25,6 +25,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
+from moothall.action.cursor import Place
 from moothall.action.hub import FeedHub
 from moothall.action.push import Push
 from moothall.core.errors import StorageUnavailableError
@@ -233,12 +234,7 @@ class Tail:
             newest = events[-1][0]
             self._wake.set()
         settled = max(self.settled, min(horizon, newest))
-        self._hub.publish(
-            [
-                Push(stream, seq, min(number, settled), kind, at_ms, data)
-                for number, stream, seq, kind, at_ms, data in events
-            ]
-        )
+        self._hub.publish([make_push(row, settled) for row in events])
         self._events.keep(events)
         self.settled = self._hub.settled = settled
         self._events.settle(settled)
@@ -287,6 +283,13 @@ class Tail:
         for topic, changed in keys.items():
             if (learner := self._learners.get(topic)) is not None:
                 await learner.relearn(self._database, list(changed))
+
+
+def make_push(row: Row, settled: int) -> Push:
+    """Return the event of a row (number, stream, seq, kind, time, data) as its readers get it."""
+    number, stream, seq, kind, at_ms, data = row
+    place = Place(settled, (number,)) if number > settled else None
+    return Push(stream, seq, number, kind, at_ms, data, place)
 
 
 async def _find_horizon(tx: Transaction) -> int:

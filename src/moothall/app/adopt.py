@@ -14,14 +14,12 @@ import msgspec
 
 from moothall.action.catalog import Catalog
 from moothall.action.checks import Inspection
-from moothall.action.restore import Restored, renew_epoch
 from moothall.action.service import Resources
-from moothall.app.compose import find_catalog, find_heads, lock_folder, make_resources, open_hall
+from moothall.app.compose import find_catalog, find_heads, lock_folder, make_resources
 from moothall.app.config import Settings, check_resource_server, read_hall_tables
 from moothall.app.foundation import KEY_FILE
 from moothall.app.keyfile import read_sealing_key
 from moothall.app.machine import NEWEST
-from moothall.app.restore import let_go
 from moothall.app.session import (
     check_is_hall,
     check_no_nodes,
@@ -29,6 +27,7 @@ from moothall.app.session import (
     open_state,
     read_schema_of,
 )
+from moothall.app.settle import make_epoch, settle
 from moothall.app.world import SystemClock, SystemEntropy
 from moothall.core.disk import describe_failure, sync_path
 from moothall.core.errors import ConfigurationError
@@ -86,7 +85,16 @@ async def _adopt(settings: Settings, *, keeps_sessions: bool) -> Adopted:
                 newest_at_ms = await connection.fetchval(NEWEST) or 0
         sealed = 0 if seal is None else seal.last_number
         aside = _set_heads_aside(find_heads(folder, tables), sealed)
-    epoch = await _settle(settings, newest_at_ms, keeps_sessions=keeps_sessions)
+    epoch = make_epoch()
+    await settle(
+        _alone(settings),
+        epoch,
+        backup_id=f"adopt-{epoch}",
+        taken_at_ms=newest_at_ms,
+        path=f"database/{epoch}",
+        keeps_sessions=keeps_sessions,
+        adopts=True,
+    )
     return Adopted(epoch, newest_at_ms, aside)
 
 
@@ -146,25 +154,10 @@ def _set_heads_aside(heads: Path, sealed: int) -> str:
     return str(aside)
 
 
-async def _settle(settings: Settings, newest_at_ms: int, *, keeps_sessions: bool) -> str:
-    """Open the hall without doors and without the other nodes, and return its new epoch."""
-    alone = msgspec.structs.replace(
+def _alone(settings: Settings) -> Settings:
+    """Return the settings of a node that tells no other of what it does."""
+    return msgspec.structs.replace(
         settings,
         bus="", bus_user="", bus_password_file="", bus_token_file="", bus_credentials_file="",
         bus_authority="",
     )  # fmt: skip
-    hall = await open_hall(alone, on_sync_failure=lambda _error: None)
-    try:
-        epoch = hall.house.entropy.random_bytes(4).hex()
-        before = await hall.database.write(lambda tx: renew_epoch(tx, epoch))
-        restored = Restored(
-            backup_id=f"adopt-{epoch}",
-            taken_at_ms=newest_at_ms,
-            epoch_before=before,
-            epoch=epoch,
-            keeps_sessions=keeps_sessions,
-        )
-        await let_go(hall, restored, f"database/{epoch}")
-    finally:
-        await hall.close()
-    return epoch

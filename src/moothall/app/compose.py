@@ -132,6 +132,7 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
     vfs: str | None = None,
     bounds: SqliteBounds | None = None,
     bus: Bus | None = None,
+    adopts: bool = False,
 ) -> Hall:
     """Open the hall in the data folder, making it if there is none.
 
@@ -146,6 +147,7 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
         vfs: Name of an apsw VFS instead of the system's, in tests of faults.
         bounds: Of the database, instead of the defaults, in tests.
         bus: Between nodes, instead of the one that the settings name, in tests.
+        adopts: Take rows that the database's own tools brought back, and no node has served.
 
     Raises:
         ConfigurationError: Something must be mended first.
@@ -159,21 +161,22 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
     async with AsyncExitStack() as opened:
         lock = opened.enter_context(lock_folder(folder))
         foundation = await open_foundation(
-            settings, entropy, on_sync_failure=on_sync_failure, bounds=bounds, vfs=vfs, bus=bus
+            settings,
+            entropy,
+            on_sync_failure=on_sync_failure,
+            bounds=bounds,
+            vfs=vfs,
+            bus=bus,
+            adopts=adopts,
         )
         opened.push_async_callback(foundation.close)
         database, sealing_key = foundation.database, foundation.sealing_key
         resources = make_resources(settings, catalog, tables, sealing_key, clock, entropy)
         audience = resources.audience
-        connections = Connections(clock, node=entropy.random_bytes(6).hex())
-        cursors = Cursors()
         ports: dict[type, object] = {
             **tables,
             **_provide(catalog, resources),
-            Connections: connections,
-            Cursors: cursors,
-            ReplyClock: ReplyClock(clock),
-            FeedIndex: catalog.feeds,
+            **_provide_own(resources, catalog),
             Shutdown: StopByAction(on_shutdown),
             Claim: ClaimByAction(on_claimed),
         }
@@ -196,7 +199,7 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
             keys, sessions, clock, issuer=way.name, audience=audience, check_sight=sight
         )
         ports |= {FeedHub: hub, TokenVerifier: verifier}
-        _tell_connections(connections, ports, hub)
+        _tell_connections(ports, hub)
         outbox = Outbox(foundation.publisher(hub))
         house = House(catalog, database, clock, entropy, authority, audit, ports, outbox)
         pipeline = Pipeline(house, verifier, limits_scale=settings.limits_scale)
@@ -219,8 +222,20 @@ async def open_hall(  # noqa: PLR0913 - each is a part of the world that a test 
         )
 
 
-def _tell_connections(connections: Connections, ports: Mapping[type, object], hub: FeedHub) -> None:
+def _provide_own(resources: Resources, catalog: Catalog) -> dict[type, object]:
+    """Return what the framework itself gives, by port."""
+    node = resources.entropy.random_bytes(6).hex()
+    return {
+        Connections: Connections(resources.clock, node=node),
+        Cursors: Cursors(),
+        ReplyClock: ReplyClock(resources.clock),
+        FeedIndex: catalog.feeds,
+    }
+
+
+def _tell_connections(ports: Mapping[type, object], hub: FeedHub) -> None:
     """Let connections learn what ends them."""
+    connections: Connections = _port(ports, Connections)
     sessions: SessionEnds = _port(ports, SessionEnds)
     sessions.listen(connections.end_session)
     if (arrivals := ports.get(Arrivals)) is not None:

@@ -77,7 +77,7 @@ def backend_of(hall: Hall) -> Backend:
         hall.pipeline.answer,
         hall.house.use(Connections),
         hall.house.clock,
-        hall.house.use(Cursors).text,
+        hall.house.use(Cursors).of,
         hall.pipeline.make_request_id,
         hall.pipeline.charge_source,
     )

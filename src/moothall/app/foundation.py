@@ -17,6 +17,7 @@ from moothall.app.config import Settings
 from moothall.app.heads import name_node
 from moothall.app.keyfile import load_sealing_key
 from moothall.app.moved import check_not_moved
+from moothall.app.place import check_place, disown_place
 from moothall.core.errors import ConfigurationError
 from moothall.ports.bus import Bus
 from moothall.ports.database import Database, Transaction
@@ -105,7 +106,14 @@ class Shared:
     """A PostgreSQL server and a bus: this process is one node of the hall."""
 
     def __init__(
-        self, database: Database, aside: Database, bus: Bus, lease: Lease, sealing_key: bytes
+        self,
+        database: Database,
+        aside: Database,
+        bus: Bus,
+        lease: Lease,
+        sealing_key: bytes,
+        *,
+        adopts: bool,
     ) -> None:
         """Made by :func:`open_foundation`."""
         self.database = database
@@ -114,12 +122,17 @@ class Shared:
         self.tail: Tail | None = None
         self._aside = aside
         self._bus = bus
+        self._adopts = adopts
 
     async def join(self, hub: FeedHub) -> None:
-        """Compare the sealing key with the hall's, and begin to follow."""
-        await self.database.write(lambda tx: bind_key(tx, self.sealing_key))
+        """Compare the sealing key with the hall's, see where its rows lie, and begin to follow."""
+        await self.database.write(self._take_place)
         self.tail = Tail(self._aside, self._bus, hub)
         await self.tail.begin()
+
+    async def _take_place(self, tx: Transaction) -> None:
+        await bind_key(tx, self.sealing_key)
+        await (disown_place(tx) if self._adopts else check_place(tx))
 
     def publisher(self, hub: FeedHub) -> Callable[[Sequence[Push]], None]:  # noqa: ARG002
         """Let the tail read events, which gives those of all nodes to the hub in one order."""
@@ -154,6 +167,7 @@ async def open_foundation(
     bounds: SqliteBounds | None = None,
     vfs: str | None = None,
     bus: Bus | None = None,
+    adopts: bool = False,
 ) -> Foundation:
     """Open what the settings choose; the data folder exists and is this process's own.
 
@@ -164,6 +178,7 @@ async def open_foundation(
         bounds: Of an embedded database, instead of the defaults, in tests.
         vfs: Name of an apsw VFS instead of the system's, in tests of faults.
         bus: Between nodes, instead of the one that the settings name, in tests.
+        adopts: Take rows that were restored; whoever does says at the end that they are adopted.
 
     Raises:
         ConfigurationError: Something must be mended first.
@@ -172,7 +187,7 @@ async def open_foundation(
     folder = settings.data_path
     if settings.database:
         name_node(folder, entropy)
-        return await _open_shared(settings, folder, entropy, bus)
+        return await _open_shared(settings, folder, entropy, bus, adopts=adopts)
     check_not_moved(folder)
     file = folder / DATABASE_FILE
     sealing_key = load_sealing_key(folder / KEY_FILE, entropy, database=file)
@@ -181,7 +196,7 @@ async def open_foundation(
 
 
 async def _open_shared(
-    settings: Settings, folder: Path, entropy: Entropy, bus: Bus | None
+    settings: Settings, folder: Path, entropy: Entropy, bus: Bus | None, *, adopts: bool
 ) -> Shared:
     """Meet the server; the bus may come later."""
     # A hall on SQLite needs none of these, and they take a while to load.
@@ -214,9 +229,8 @@ async def _open_shared(
         hall_id = blake2b(sealing_key, digest_size=12, person=b"moothall bus").hexdigest()
         bus = bus or await open_bus(settings.bus, hall_id, access)
         opened.pop_all()
-    shared = Shared(
-        database, aside, bus, RowLease(aside, entropy.random_bytes(HOLDER_BYTES).hex()), sealing_key
-    )
+    lease = RowLease(aside, entropy.random_bytes(HOLDER_BYTES).hex())
+    shared = Shared(database, aside, bus, lease, sealing_key, adopts=adopts)
     database.on_notice = shared.tell
     return shared
 

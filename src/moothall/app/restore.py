@@ -13,25 +13,20 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from moothall.action.catalog import Catalog, Room
+from moothall.action.catalog import Catalog
 from moothall.action.checks import Inspection
-from moothall.action.context import Context
-from moothall.action.jobs import EVERY_MS_MIN, Job, JobRunner, SoleHolder
 from moothall.action.migrations import (
     FRAMEWORK_MIGRATIONS,
     FRAMEWORK_ROOM,
     check_known,
     read_migrations,
 )
-from moothall.action.restore import AfterRestore, Restored, renew_epoch
 from moothall.app.backup import check_is_new, copy_keys_into, copy_private, new_folder
 from moothall.app.compose import (
     LOCK_FILE,
-    Hall,
     find_catalog,
     find_heads,
     make_resources,
-    open_hall,
 )
 from moothall.app.config import Settings, read_hall_tables
 from moothall.app.foundation import DATABASE_FILE, KEY_FILE
@@ -45,21 +40,15 @@ from moothall.app.manifest import (
     steps_by_room,
     verify_backup,
 )
+from moothall.app.settle import make_epoch, settle
 from moothall.app.snapshot import open_copy
 from moothall.app.world import SystemClock, SystemEntropy
 from moothall.core.disk import describe_failure, sync_path
 from moothall.core.errors import ConfigurationError
-from moothall.ports.audit import AuditRow
 from moothall.storage.sqlite import SqliteDatabase
 
 TIMES_READ = 4
 """How often the bytes of the rows are dealt with: hashed, checked, copied and hashed."""
-
-OPERATOR = "operator"
-"""Who restores, in the audit trail: whoever has the machine; no member's id is that short."""
-
-CONSOLE = "console"
-ACTION = "hall.restore"
 
 
 class Restoration(msgspec.Struct, frozen=True):
@@ -110,7 +99,16 @@ def restore_backup(
         with new_folder(folder) as draft:
             _copy(backup, manifest, draft, advance)
             copy_keys_into(draft, keys)
-            epoch = asyncio.run(_settle(settings, draft, manifest, keeps_sessions=keeps_sessions))
+            epoch = make_epoch()
+            settled = settle(
+                _with_data(settings, draft),
+                epoch,
+                backup_id=manifest.backup_id,
+                taken_at_ms=manifest.created_at_ms,
+                path=f"backup/{manifest.backup_id}",
+                keeps_sessions=keeps_sessions,
+            )
+            asyncio.run(settled)
             (draft / LOCK_FILE).unlink(missing_ok=True)
             _place_heads(draft, folder, heads, undo)
         undo.pop_all()
@@ -216,82 +214,6 @@ def _with_data(settings: Settings, folder: Path) -> Settings:
     audit = {**settings.tables.get("audit", {}), "heads": HEADS_FILE}
     tables = {**settings.tables, "audit": audit}
     return msgspec.structs.replace(settings, data=str(folder), tables=tables)
-
-
-async def _settle(
-    settings: Settings, draft: Path, manifest: Manifest, *, keeps_sessions: bool
-) -> str:
-    """Open the hall without doors, let nothing come back that must not, and return its epoch."""
-    hall = await open_hall(_with_data(settings, draft), on_sync_failure=lambda _error: None)
-    try:
-        epoch = hall.house.entropy.random_bytes(4).hex()
-        before = await hall.database.write(lambda tx: renew_epoch(tx, epoch))
-        restored = Restored(
-            backup_id=manifest.backup_id,
-            taken_at_ms=manifest.created_at_ms,
-            epoch_before=before,
-            epoch=epoch,
-            keeps_sessions=keeps_sessions,
-        )
-        await let_go(hall, restored, f"backup/{manifest.backup_id}")
-    finally:
-        await hall.close()
-    return epoch
-
-
-async def let_go(hall: Hall, restored: Restored, path: str) -> None:
-    """Let nothing come back that must not, and leave a row of it in the audit trail.
-
-    Args:
-        hall: It is open and has no doors; its epoch is the new one.
-        restored: What the rooms are told.
-        path: From what it was restored, as the audit trail names it.
-
-    Raises:
-        ConfigurationError: A room failed; its name is told.
-    """
-    row = AuditRow(
-        at_ms=hall.house.clock.now_ms(),
-        actor=OPERATOR,
-        action=ACTION,
-        path=path,
-        outcome="done",
-        source=CONSOLE,
-        request_id="",
-    )
-    await hall.database.write(lambda tx: hall.house.audit.append(tx, row))
-    await _run_all(hall, restored)
-    # So that the row of the restore is sealed and vouched for before anybody sees it.
-    for name in ("access.seal_audit", "access.publish_head"):
-        await hall.jobs.run(name)
-
-
-async def _run_all(hall: Hall, restored: Restored) -> None:
-    """Let each room do its part, as a job of its own.
-
-    Raises:
-        ConfigurationError: A room failed; its name is told.
-    """
-
-    def as_job(room: Room, work: AfterRestore) -> Job:
-        async def handler(ctx: Context) -> None:
-            await work(ctx, restored)
-
-        return Job(room.name, f"{room.name}.after_restore", EVERY_MS_MIN, handler)
-
-    rooms = hall.catalog.rooms.values()
-    jobs = [as_job(room, room.after_restore) for room in rooms if room.after_restore is not None]
-    runner = JobRunner(hall.house, jobs, SoleHolder())
-    for each in jobs:
-        try:
-            await runner.run(each.name)
-        except Exception as error:
-            msg = (
-                f"room {each.room!r} could not let go of what must not come back: "
-                f"{type(error).__name__}: {error}; the hall must not be served so; mend its "
-                "restore.py, or leave it out of the settings (rooms), and run this again"
-            )
-            raise ConfigurationError(msg) from error
 
 
 def _place_heads(draft: Path, folder: Path, heads: Path, undo: ExitStack) -> None:

@@ -1,10 +1,17 @@
 """Lease: of all processes of a hall, one does the housekeeping."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 
 class Lease(Protocol):
-    """Held by one process at a time, and lost by whoever does not renew it."""
+    """Held by one process at a time, and lost by whoever does not renew it.
+
+    Attributes:
+        on_lost: Called when this process has it no more; must not raise.
+    """
+
+    on_lost: Callable[[], None]
 
     async def start(self) -> None:
         """Ask for what may be held, and renew it from now on."""
@@ -14,6 +21,6 @@ class Lease(Protocol):
         """Let another process have it at once."""
         ...
 
-    async def hold(self, name: str) -> bool:
-        """Take or renew the lease ``name``; False if another process has it."""
+    def is_held(self) -> bool:
+        """Tell whether this process has it."""
         ...

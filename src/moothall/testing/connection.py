@@ -8,6 +8,7 @@ import msgspec
 
 from moothall.action.call import Call, Reply
 from moothall.action.connections import CloseReason, Connection, Connections
+from moothall.action.cursor import Cursors
 from moothall.action.push import Push
 
 if TYPE_CHECKING:
@@ -117,8 +118,9 @@ class OpenConnection:
 
     def encode(self, push: Push, feed: str) -> bytes:
         """Implement Sink."""
+        cursor = self._house.use(Cursors).of(push)
         return msgspec.json.encode(
-            ["event", feed, push.stream, push.seq, push.cursor, push.kind, push.data, push.at_ms]
+            ["event", feed, push.stream, push.seq, cursor, push.kind, push.data, push.at_ms]
         )
 
     def encode_end(self, feed: str, reason: str) -> bytes:
@@ -131,9 +133,9 @@ class OpenConnection:
             if found[0] == "end":
                 self.ended[found[1]] = found[2]
                 continue
-            _, feed, stream, seq, number, kind, text, at_ms = found
-            cursor, data = self._hall.cursor(number), msgspec.json.decode(text)
-            self.received.append(ReceivedEvent(feed, stream, seq, cursor, kind, data, at_ms))
+            _, feed, stream, seq, cursor, kind, text, at_ms = found
+            told = msgspec.json.decode(text)
+            self.received.append(ReceivedEvent(feed, stream, seq, cursor, kind, told, at_ms))
         self._came.set()
 
     async def drained(self) -> None:

@@ -23,7 +23,7 @@ from msgspec import structs
 
 from moothall.action.call import Call, Reply
 from moothall.action.connections import Connections
-from moothall.action.cursor import Cursors
+from moothall.action.cursor import Cursors, Place
 from moothall.action.declare import Action
 from moothall.action.model import Request
 from moothall.action.token import sign_token
@@ -249,7 +249,7 @@ class OpenHall:
 
     def cursor(self, number: int) -> str:
         """Return a hall-wide number as a cursor."""
-        return self.hall.house.use(Cursors).text(number)
+        return self.hall.house.use(Cursors).text(Place(number))
 
     def look_after_connections(self) -> None:
         """Do now what the hall does once a second: beat, and end what must go."""

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from moothall.action.migrations import migrate, read_migrations
-from moothall.app.compose import find_catalog
+from moothall.action.migrations import migrate
 from moothall.app.config import Settings
 from moothall.storage.postgres import PostgresDatabase, read_address
 from moothall.testing.clock import ManualClock
+from moothall.testing.prepared import find_steps
 
 _ANOTHER_EPOCH = """
 UPDATE action_epoch SET epoch = substr(replace(CAST(gen_random_uuid() AS TEXT), '-', ''), 1, 8)
@@ -63,8 +63,7 @@ async def drop_databases() -> None:
 
 async def _find_template(settings: Settings, server: str, connection: asyncpg.Connection) -> str:
     """Return the name of a database with the tables of these rooms, made by whoever needs it."""
-    rooms = find_catalog(settings).migrations
-    steps = [step for room in rooms for step in read_migrations(*room, PostgresDatabase.engine)]
+    rooms, steps = find_steps(settings, PostgresDatabase.engine)
     name = f"template_{_digest(' '.join(f'{step.room}{step.digest}' for step in steps))}"
     draft = f"{name}_draft"
     known = "SELECT 1 FROM pg_database WHERE datname = $1"

@@ -25,7 +25,11 @@ from moothall.testing.clock import ManualClock
 FILES_MAX = 16
 """How many sets of rooms are remembered; a file has about 500 KB."""
 
+Steps = tuple[list[tuple[str, Path | None]], tuple[Migration, ...]]
+"""The rooms with the folders of their migrations, and what stands there."""
+
 _files: dict[tuple[Migration, ...], bytes] = {}
+_steps: dict[tuple[tuple[str, ...], bool, str], Steps] = {}
 _ANOTHER_EPOCH = "UPDATE action_epoch SET epoch = lower(hex(randomblob(4)))"
 
 
@@ -49,11 +53,28 @@ async def prepare_folder(settings: Settings, entropy: Entropy) -> None:
     connection.close()
 
 
+def find_steps(settings: Settings, engine: str) -> Steps:
+    """Return the migrations of the rooms that the settings choose.
+
+    Those of rooms that are installed are read once, of which there are few choices; a test may
+    rewrite its own.
+
+    Raises:
+        ConfigurationError: A room is declared wrongly, or one of its migrations is.
+    """
+    key = (tuple(settings.rooms), settings.is_resource_server, engine)
+    known = None if settings.functions else _steps.get(key)
+    if known is None:
+        rooms = find_catalog(settings).migrations
+        known = rooms, tuple(step for room in rooms for step in read_migrations(*room, engine))
+        if not settings.functions:
+            _steps[key] = known
+    return known
+
+
 async def _migrated(settings: Settings) -> bytes:
     """Return the database file of a hall with these rooms and nothing in it."""
-    rooms = find_catalog(settings).migrations
-    engine = SqliteDatabase.engine
-    key = tuple(step for room in rooms for step in read_migrations(*room, engine))
+    rooms, key = find_steps(settings, SqliteDatabase.engine)
     if key not in _files:
         if len(_files) == FILES_MAX:
             del _files[next(iter(_files))]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from moothall.action.call import Call, Reply
 from moothall.action.connections import Connections
+from moothall.action.push import Push
 from moothall.ports.clock import Clock
 
 AUTHENTICATE = "identity.authenticate"
@@ -29,7 +30,7 @@ class Backend:
         answer: The pipeline; it never raises.
         connections: Where each connection is opened and forgotten.
         clock: ``heard_at`` of a connection reads its steady side.
-        cursor_of: Returns the text of a hall-wide number, by which clients resume.
+        cursor_of: Returns the cursor that goes with an event, by which clients resume.
         make_request_id: Names what does not reach the pipeline.
         charge_source: Charges a source for one call and returns in how many seconds it may begin;
             raises RateLimitedError where that is too far off.
@@ -38,6 +39,6 @@ class Backend:
     answer: Callable[[Call], Awaitable[Reply]]
     connections: Connections
     clock: Clock
-    cursor_of: Callable[[int], str]
+    cursor_of: Callable[[Push], str]
     make_request_id: Callable[[], str]
     charge_source: Callable[[str], float] = lambda _source: 0.0

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import pytest
 
 from moothall.action.connections import CloseReason, Connection, Connections
+from moothall.action.cursor import Place
 from moothall.action.event import Event
 from moothall.action.feed import OpenFeed
 from moothall.action.hub import PAGE_ROWS, FeedHub
@@ -114,8 +115,8 @@ class HeldUp:
             await asyncio.sleep(0)
         return result
 
-    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        return await self._database.write(work)
+    async def write(self, work: Callable[[Transaction], Awaitable[T]], *, lane: str = "") -> T:
+        return await self._database.write(work, lane=lane)
 
     def publish(self, pushes: Sequence[Push]) -> None:
         self._waiting.append(pushes)
@@ -149,7 +150,7 @@ async def test_a_reader_who_missed_much_lets_others_have_their_turn(database: Da
     hub, sink, at_turn = FeedHub(database, EverybodyMay()), Reader(), []
     connection = connections.open("test", "192.0.2.1", sink)
     connections.bind(connection, "t", Claims("m", "s", 1, 1.0, "d"))
-    subscription = hub.subscribe(connection, OpenFeed("both", "x:y", "", ("a",)), 0, "m")
+    subscription = hub.subscribe(connection, OpenFeed("both", "x:y", "", ("a",)), Place(0), "m")
     while hub.is_catching_up(subscription):
         at_turn.append(len(sink.seen))
         await asyncio.sleep(0)
@@ -190,7 +191,7 @@ async def test_readers_of_two_streams_miss_nothing_and_see_nothing_twice(
         while len(seen) < EVENTS:
             sink = Reader()
             connection = connect(sink)
-            hub.subscribe(connection, feed, seen[-1][2] if seen else 0, "m")
+            hub.subscribe(connection, feed, Place(seen[-1][2] if seen else 0), "m")
             wanted = len(seen) + chance.randrange(1, 40)
             while len(seen) + len(sink.seen) < min(wanted, EVENTS):
                 sink.came.clear()

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,7 @@ async def test_a_job_that_fails_is_logged_and_runs_again(tmp_path: Path) -> None
 
 async def test_who_does_not_hold_the_lease_does_nothing(tmp_path: Path) -> None:
     class Taken(SoleHolder):
-        async def hold(self, name: str) -> bool:
+        def is_held(self) -> bool:
             return False
 
     write_job_room(tmp_path, "shop_v")
@@ -111,6 +112,55 @@ async def test_who_does_not_hold_the_lease_does_nothing(tmp_path: Path) -> None:
         jobs = hall.hall.catalog.rooms["shop_v"].jobs
         await JobRunner(hall.hall.house, jobs, Taken()).run("shop_v.note_time")
         assert await runs(hall, "shop_v") == 0
+
+
+LONG = """
+import asyncio
+
+from moothall.action import Context, job
+
+BEGUN, RUNNING = asyncio.Semaphore(0), set()
+
+
+async def follow(name: str) -> None:
+    RUNNING.add(name)
+    BEGUN.release()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        RUNNING.remove(name)
+
+
+@job(every_ms=100)
+async def of_one_node(ctx: Context) -> None:
+    await follow("of_one_node")
+
+
+@job(every_ms=100, is_of_each_node=True)
+async def of_each_node(ctx: Context) -> None:
+    await follow("of_each_node")
+"""
+
+
+async def test_who_loses_the_lease_ends_what_one_node_does(tmp_path: Path) -> None:
+    write_job_room(tmp_path, "shop_w", LONG)
+    async with open_test_hall(tmp_path, functions=[tmp_path]) as hall:
+        jobs, lease = hall.hall.catalog.rooms["shop_w"].jobs, SoleHolder()
+        module = sys.modules["shop_w.jobs"]
+        runner = JobRunner(hall.hall.house, jobs, lease)
+        one = asyncio.create_task(runner.run("shop_w.of_one_node"))
+        each = asyncio.create_task(runner.run("shop_w.of_each_node"))
+        for _ in jobs:
+            await module.BEGUN.acquire()
+        lease.on_lost()
+        lease.on_lost()  # as whenever somebody else has it
+        async with asyncio.timeout(20):
+            await one
+        assert list(module.RUNNING) == ["of_each_node"]
+        assert runner.tallies["shop_w.of_one_node"].failures == 0
+        each.cancel()
+        with suppress(asyncio.CancelledError):
+            await each
 
 
 def test_wrong_declarations_are_refused() -> None:

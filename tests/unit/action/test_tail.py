@@ -183,7 +183,7 @@ async def test_commits_that_come_close_together_are_read_together(
     assert min(apart) > 0.9 * LOOK_APART_SECONDS
 
 
-async def test_a_look_where_nothing_is_new_takes_four_round_trips(
+async def test_a_look_where_nothing_is_new_takes_three_round_trips(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each node looks twice a second, and after each commit of the hall."""
@@ -200,7 +200,7 @@ async def test_a_look_where_nothing_is_new_takes_four_round_trips(
 
     monkeypatch.setattr(PostgresTransaction, "_wait", note)
     await scene.tail.look()
-    assert len(asked) == 4, asked
+    assert len(asked) == 3, asked
 
 
 @pytest.mark.requirement("R33")

@@ -2,15 +2,18 @@
 
 import asyncio
 import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
+from unittest.mock import AsyncMock
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from moothall.action.checks import Level
-from moothall.app import server
+from moothall.app import server, settle
 from moothall.app.adopt import Adopted, adopt_rows
 from moothall.app.doctor import Report, examine
 from moothall.app.foundation import KEY_FILE
@@ -20,7 +23,7 @@ from moothall.app.session import LEASE_LOOK_SECONDS, LEASE_LOOKS_MAX
 from moothall.core.errors import ConfigurationError
 from moothall.storage.postgres.lease import LEASE_SECONDS
 from moothall.testing import ProblemError, Visitor, open_test_hall
-from tests.servers.postgres import drop_database, make_database
+from tests.servers.postgres import binaries, drop_database, make_database
 from tests.unit.app.backups import BOARD, furnish, settings_of, vouch, wall_clock
 from tests.unit.app.test_migrate import Watcher
 
@@ -151,6 +154,102 @@ async def test_what_is_in_the_way_is_named(tmp_path: Path, database: str) -> Non
     (data / KEY_FILE).write_text("12" * 32)
     with pytest.raises(ConfigurationError, match="this is the key of another hall"):
         await adopt(data, database)
+
+
+def dump_and_restore(source: str, target: str) -> None:
+    """Bring rows into an empty database, as docs/how-to/back-up-and-restore.md says."""
+    dump = subprocess.run(
+        [binaries() / "pg_dump", "--format=custom", f"--dbname={source}"],
+        check=True,
+        capture_output=True,
+    ).stdout
+    subprocess.run(
+        [binaries() / "pg_restore", "--no-owner", "--exit-on-error", f"--dbname={target}"],
+        input=dump,
+        check=True,
+    )
+
+
+@pytest.fixture(params=["dump", "template", "rows"])
+async def brought_back(
+    request: pytest.FixtureRequest, tmp_path: Path, database: str, members: list[Visitor]
+) -> AsyncIterator[str]:
+    """The address of rows that were served once, and brought back by the server's own tools."""
+    del members
+    async with open_test_hall(tmp_path, clock=wall_clock(), database=database):
+        pass
+    name = f"again_{id(_numbers)}_{next(_numbers)}"
+    if request.param == "template":
+        yield await make_database(name, template=urlsplit(database).path[1:])
+    elif request.param == "dump":
+        target = await make_database(name)
+        await asyncio.to_thread(dump_and_restore, database, target)
+        yield target
+    else:  # as of a dump of data alone
+        await run_sql(
+            database,
+            "CREATE TEMPORARY TABLE kept AS TABLE action_hall; TRUNCATE action_hall;"
+            " INSERT INTO action_hall TABLE kept",
+        )
+        yield database
+    await drop_database(name)
+
+
+@pytest.mark.requirement("R5")
+async def test_no_node_serves_rows_that_were_brought_back_before_they_are_adopted(
+    tmp_path: Path, brought_back: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def start() -> None:
+        async with open_test_hall(tmp_path, clock=wall_clock(), database=brought_back):
+            pass
+
+    with pytest.raises(ConfigurationError, match=r"not adopted since.*: moothall adopt"):
+        await start()
+    failing = AsyncMock(side_effect=ConfigurationError("as of a room that fails"))
+    with monkeypatch.context() as patched:
+        patched.setattr(settle, "_let_go", failing)
+        with pytest.raises(ConfigurationError, match="as of a room that fails"):
+            await adopt(tmp_path / "hall", brought_back)
+    with pytest.raises(ConfigurationError, match="moothall adopt"):
+        await start()
+    await adopt(tmp_path / "hall", brought_back)
+    for _ in range(2):
+        await start()
+
+
+@pytest.mark.usefixtures("members")
+async def test_rows_that_a_node_would_take_are_refused_once_they_are_half_adopted(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a base backup that was rolled forward, and of a release before this one."""
+    failing = AsyncMock(side_effect=ConfigurationError("as of a room that fails"))
+    with monkeypatch.context() as patched:
+        patched.setattr(settle, "_let_go", failing)
+        with pytest.raises(ConfigurationError, match="as of a room that fails"):
+            await adopt(tmp_path / "hall", database)
+    with pytest.raises(ConfigurationError, match="moothall adopt"):
+        async with open_test_hall(tmp_path, clock=wall_clock(), database=database):
+            pass
+    await adopt(tmp_path / "hall", database)
+    async with open_test_hall(tmp_path, clock=wall_clock(), database=database):
+        pass
+
+
+@pytest.mark.usefixtures("members")
+async def test_rows_that_the_server_tidies_up_stay_where_they_are(
+    tmp_path: Path, database: str
+) -> None:
+    for tidy in (
+        "UPDATE action_hall SET key_digest = key_digest, place = NULL",  # of an older release
+        "VACUUM (FREEZE) action_hall",
+        "VACUUM FULL action_hall",
+        "CLUSTER action_hall USING action_hall_pkey",
+        "SELECT * FROM action_hall FOR UPDATE",
+        "ANALYZE",
+    ):
+        await run_sql(database, tidy)
+        async with open_test_hall(tmp_path, clock=wall_clock(), database=database):
+            pass
 
 
 _LEASE = """

@@ -132,7 +132,7 @@ class Scene:
             answer,
             self.connections,
             self.clock,
-            cursor_of=lambda number: f"epoch.{number}",
+            cursor_of=lambda push: f"epoch.{push.cursor}",
             make_request_id=lambda: f"door{next(numbers)}",
             charge_source=self.charge_source,
         )

@@ -6,7 +6,15 @@ from msgspec import Meta
 
 from moothall.action import FLOW, Context, PerActor, Request, Signed, action
 from moothall.action.connections import Connections
-from moothall.action.cursor import CURSOR_LENGTH_MAX, Cursors, Extent, find_extent, read_cursor
+from moothall.action.cursor import (
+    CURSOR_LENGTH_MAX,
+    Cursors,
+    Extent,
+    Place,
+    find_extent,
+    find_now,
+    read_cursor,
+)
 from moothall.action.feed import FEED_NAME_LENGTH_MAX, FeedIndex, OpenFeed
 from moothall.action.hub import FeedHub
 from moothall.services.feeds import store
@@ -73,8 +81,10 @@ async def subscribe(ctx: Context, request: Subscribe) -> Subscribed:
     """Follow a feed on this connection: what happened after the cursor, then what happens.
 
     Events may arrive before this answer. A feed that is followed already begins anew from the
-    cursor. Each event has a number in its stream, without gaps; a client drops a repeated
-    (stream, seq). On server-sent events this is ``GET /v1/feeds/<feed>``.
+    cursor. Each event has a number in its stream, without gaps. Who comes back with the cursor of
+    the last event that came gets no event twice. Only a feed of more than four streams, on
+    PostgreSQL, may repeat some; a client drops a (stream, seq) that it has. On server-sent events
+    this is ``GET /v1/feeds/<feed>``.
 
     Raises:
         FeedNotFoundError: not_found. No room has such a feed, or what it is about is not there.
@@ -83,13 +93,13 @@ async def subscribe(ctx: Context, request: Subscribe) -> Subscribed:
     """
     connection = ctx.connection
 
-    async def look(step: Context) -> tuple[OpenFeed, int]:
+    async def look(step: Context) -> tuple[OpenFeed, Place]:
         feed = await step.use(FeedIndex).open(step, request.feed)
         if feed is None:
             near = step.use(FeedIndex).near(request.feed)
             told = {"remedy": f"did you mean {', '.join(near)}?"} if near else {}
             raise FeedNotFoundError(f"there is no feed {request.feed!r}", **told)
-        return feed, await _find_start(step, request)
+        return feed, await _find_start(step, request, feed)
 
     feed, start = await ctx.read(look)
     limit = ctx.use(Connections).bounds.subscriptions_max
@@ -141,10 +151,10 @@ async def acknowledge(ctx: Context, request: Acknowledge) -> Acknowledged:
     async def keep(step: Context) -> str:
         await store.lock_positions(step.tx, step.actor)
         extent = await find_extent(step.tx)
-        number = _read(request.cursor, extent)
+        place = _read(request.cursor, extent)
         known = await store.find_position(step.tx, step.actor, step.device, request.feed)
         before = None if known is None else read_cursor(known, extent)
-        if known is not None and before is not None and before >= number:
+        if known is not None and before is not None and not place.is_newer(before):
             return known
         await store.update_position(
             step.tx, step.actor, step.device, request.feed, request.cursor, step.now_ms
@@ -155,25 +165,27 @@ async def acknowledge(ctx: Context, request: Acknowledge) -> Acknowledged:
     return Acknowledged(feed=request.feed, cursor=cursor)
 
 
-async def _find_start(step: Context, request: Subscribe) -> int:
-    """Return the number after which a feed begins."""
+async def _find_start(step: Context, request: Subscribe, feed: OpenFeed) -> Place:
+    """Return the place after which a feed begins."""
     extent = await find_extent(step.tx)
     after = request.after or await store.find_position(
         step.tx, step.actor, step.device, request.feed
     )
-    return extent.settled if after in {None, NOW} else _read(after, extent)
+    if after is None or after == NOW:
+        return await find_now(step.tx, feed.streams, extent)
+    return _read(after, extent)
 
 
-def _read(cursor: str, extent: Extent) -> int:
-    """Return the number of a cursor.
+def _read(cursor: str, extent: Extent) -> Place:
+    """Return the place of a cursor.
 
     Raises:
         CursorExpiredError: What lies after it cannot be told any more.
     """
-    number = read_cursor(cursor, extent)
-    if number is None:
+    place = read_cursor(cursor, extent)
+    if place is None:
         raise CursorExpiredError(
             "the events after this cursor are not kept any more",
             remedy="subscribe with after 'now', then fetch anew",
         )
-    return number
+    return place

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 import structlog
 
@@ -29,6 +30,9 @@ class RowLease:
 
     A node believes that it holds the lease for less long than the database does, whatever the
     clocks are: it counts from before it asked.
+
+    Attributes:
+        on_lost: Called when it holds the lease no more, also if only its time has run out.
     """
 
     def __init__(
@@ -44,11 +48,13 @@ class RowLease:
         self._holder = holder
         self._lease_seconds = lease_seconds
         self._renew_seconds = renew_seconds
+        self.on_lost: Callable[[], None] = lambda: None
         self._until = float("-inf")
+        self._end: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._asking = asyncio.Lock()
 
-    async def hold(self, name: str) -> bool:  # noqa: ARG002 - one for all
+    def is_held(self) -> bool:
         """Tell whether this node holds it."""
         return asyncio.get_running_loop().time() < self._until
 
@@ -65,7 +71,7 @@ class RowLease:
             self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
-        self._until = float("-inf")  # before another node can have it
+        self._believe_until(float("-inf"))  # before another node can have it
         with contextlib.suppress(Exception):  # it runs out by itself
             await self._database.write(lambda tx: tx.execute(_RELEASE, _NAME, self._holder))
 
@@ -79,7 +85,7 @@ class RowLease:
         """Take or renew it, if nobody else has it."""
         began = asyncio.get_running_loop().time()
         milliseconds = int(self._lease_seconds * 1_000)
-        was_held = await self.hold(_NAME)
+        was_held = self.is_held()
         try:
             taken = await self._database.write(
                 lambda tx: tx.execute(_TAKE, _NAME, self._holder, milliseconds)
@@ -87,6 +93,18 @@ class RowLease:
         except Exception as error:  # noqa: BLE001 - it is tried again, or runs out
             _log.warning("the lease was not renewed", error=str(error))
             return
-        self._until = began + self._lease_seconds if taken else float("-inf")
+        self._believe_until(began + self._lease_seconds if taken else float("-inf"))
         if bool(taken) is not was_held:
             _log.info("this node keeps house" if taken else "another node keeps house")
+
+    def _believe_until(self, until: float) -> None:
+        """Hold it until then, by the clock of the running loop, unless it is renewed."""
+        loop = asyncio.get_running_loop()
+        if self._end is not None:
+            self._end.cancel()
+            self._end = None
+        self._until = until
+        if self.is_held():
+            self._end = loop.call_at(until, lambda: self.on_lost())  # noqa: PLW0108 - it may be set after this
+        else:
+            self.on_lost()

@@ -21,14 +21,14 @@ class EventStream:
     """What waits to be sent to one reader. Implements the Sink of its connection.
 
     Args:
-        cursor_of: Returns the text of a hall-wide number.
+        cursor_of: Returns the cursor that goes with an event.
         queued_bytes_max: More than this waiting ends the stream.
 
     Attributes:
         on_slow: Ends the connection of a reader who is too slow; set once there is a connection.
     """
 
-    def __init__(self, cursor_of: Callable[[int], str], queued_bytes_max: int) -> None:
+    def __init__(self, cursor_of: Callable[[Push], str], queued_bytes_max: int) -> None:
         self._cursor_of = cursor_of
         self._queued_bytes_max = queued_bytes_max
         self._waiting: list[bytes] = []
@@ -52,7 +52,7 @@ class EventStream:
 
     def encode(self, push: Push, feed: str) -> bytes:
         """Return an event of ``feed`` as server-sent event."""
-        cursor = self._cursor_of(push.cursor)
+        cursor = self._cursor_of(push)
         head = _encode(
             {
                 "feed": feed,

@@ -252,7 +252,7 @@ class Conversation:
 
     def encode(self, push: Push, feed: str) -> bytes:
         """Return an event of ``feed`` as this door writes it."""
-        return self._wire.frame(render_event(push, feed, self._cursor_of(push.cursor)))
+        return self._wire.frame(render_event(push, feed, self._cursor_of(push)))
 
     def encode_end(self, feed: str, reason: str) -> bytes:
         """Return the word that ``feed`` gives nothing more, as this door writes it."""

@@ -91,11 +91,10 @@ class NdjsonConnection(asyncio.Protocol):
             conversation.refuse(frame_too_large(self._bounds.line_size_bytes_max), is_last=True)
         elif lines.empty_lines:
             self._count_empty_lines()
-        if lines.is_within:
+        if not lines.is_within:
+            self._stop_line_timer()
+        elif not self._is_paused:
             self._await_line(is_new=bool(found))
-        elif self._line_timer is not None:
-            self._line_timer.cancel()
-            self._line_timer = None
 
     def pause_writing(self) -> None:
         """Tell the conversation that the client does not read fast enough."""
@@ -130,13 +129,16 @@ class NdjsonConnection(asyncio.Protocol):
             self._transport.write(data if is_whole else data[start : start + PIECE_SIZE_BYTES])
 
     def pause_reading(self) -> None:
-        """Read no more for now."""
+        """Read no more for now; nor does the time of a line that has begun go on."""
         self._is_paused = True
+        self._stop_line_timer()
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on."""
+        """Read on; a line that has begun has its whole time again."""
         self._is_paused = False
+        if self._lines.is_within:
+            self._await_line(is_new=True)
         self._transport.resume_reading()
 
     def beat(self) -> None:
@@ -169,20 +171,21 @@ class NdjsonConnection(asyncio.Protocol):
 
     def _await_line(self, *, is_new: bool) -> None:
         """Give a line that has begun its time."""
-        if is_new and self._line_timer is not None:
-            self._line_timer.cancel()
-            self._line_timer = None
+        if is_new:
+            self._stop_line_timer()
         if self._line_timer is None:
             wait_s = self._bounds.line_timeout_ms / 1_000
             self._line_timer = self._loop.call_later(wait_s, self._on_line_timer)
 
+    def _stop_line_timer(self) -> None:
+        """Give whatever comes next a time of its own."""
+        if self._line_timer is not None:
+            self._line_timer.cancel()
+            self._line_timer = None
+
     def _on_line_timer(self) -> None:
         """End a connection whose line did not come in time."""
         self._line_timer = None
-        if self._is_paused:
-            # We do not listen ourselves, because its calls are in flight.
-            self._await_line(is_new=True)
-            return
         told = DeadlineExceededError(
             f"the line did not end within {self._bounds.line_timeout_ms} ms; nothing was done"
         )

@@ -121,7 +121,7 @@ async def test_r22_banned_administrator_reaches_the_place_by_no_detour(
     await do(hall, ann, "grant_role", member="alt", role="board_writer", at="org/10")
 
 
-@pytest.mark.sqlite  # elsewhere each call has a commit of its own; see tests/nodes/test_access.py
+@pytest.mark.sqlite  # elsewhere each call has a commit of its own; see test_access_races.py
 @pytest.mark.requirement("R22")
 async def test_r22_role_that_was_deleted_in_the_same_commit_cannot_be_granted(
     hall: OpenHall, boss: Visitor, eve: Visitor

@@ -25,7 +25,7 @@ from moothall.services.identity.adapters.follower import (
     read_keys,
 )
 from moothall.services.identity.restore import after_restore
-from moothall.testing import NearIssuer, OpenHall, Visitor, open_test_hall
+from moothall.testing import NearIssuer, OpenHall, ProblemError, Visitor, open_test_hall
 from tests.unit.services.identity.server_calls import rotate_now
 
 BOARDS = "https://boards.test"
@@ -107,10 +107,10 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
 
 async def get_self(hall: OpenHall, who: Visitor) -> str:
     """Return the name by which a member is known, or the name of the problem."""
-    reply = await hall.answer("identity.get_self", token=who.token)
-    if reply.problem is not None:
-        return reply.problem.name
-    return str((await hall.call("identity.get_self", as_=who)).name)
+    try:
+        return str((await hall.call("identity.get_self", as_=who)).name)
+    except ProblemError as problem:
+        return problem.name
 
 
 async def names(hall: OpenHall) -> list[str]:
@@ -441,6 +441,22 @@ async def test_keys_follow_a_rotation_and_a_retired_one_is_refused_at_once(pair:
     pair.near.go_away()
     async with pair.boards(is_following=False) as boards:
         assert await get_self(boards, fresh) == "unauthenticated", "nor after a restart"
+
+
+@pytest.mark.requirement("R2")
+async def test_a_restart_after_the_only_known_key_was_retired_needs_no_issuer(pair: Pair) -> None:
+    async with pair.boards(is_following=False) as boards:
+        ann = await pair.visitor("ann")
+        following = asyncio.create_task(boards.run_job("identity.follow_issuer"))
+        await until(lambda: pair.near.is_followed)
+        kid = pair.home.hall.keys.signing_key().kid
+        await pair.home.call("identity.retire_key", {"kid": kid}, as_=pair.boss)
+        await pair.caught_up(boards)  # and the new key was not fetched yet
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+    pair.near.go_away()
+    async with pair.boards(is_following=False) as boards:
+        assert await get_self(boards, ann) == "unauthenticated"
 
 
 async def list_keys(pair: Pair) -> Any:

@@ -234,6 +234,25 @@ async def test_nobody_waits_where_nothing_is_under_way_or_for_ever() -> None:
 
 
 @pytest.mark.requirement("R7")
+async def test_few_of_one_account_wait_for_what_another_node_answers() -> None:
+    guesses = GuessesUnderWay(LockoutSettings(waiting_per_account_max=2), is_shared=True)
+
+    def wait(name: str, turn: int) -> asyncio.Task[bool]:
+        return asyncio.create_task(Turn(guesses, 30_000).wait(name, f"{name}'s series {turn}"))
+
+    for turn in range(2):  # whoever has waited leaves their place
+        waiting = [wait("alice", turn) for _ in range(5)]
+        await asyncio.sleep(0)
+        assert [task.done() for task in waiting] == [False] * 2 + [True] * 3
+        other = wait("bob", turn)
+        await asyncio.sleep(0)
+        assert not other.done(), "another account has places of its own"
+        assert guesses.waiting == 3
+        assert await asyncio.gather(*waiting, other) == [True] * 2 + [False] * 3 + [True]
+        assert guesses.waiting == 0
+
+
+@pytest.mark.requirement("R7")
 async def test_who_is_cut_off_before_the_answer_is_not_locked_out(
     hall: OpenHall, alice: Visitor
 ) -> None:

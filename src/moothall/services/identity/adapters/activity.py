@@ -44,7 +44,9 @@ class SessionActivity:
         told_every_ms = min(settings.idle_timeout_ms // 4, TOLD_EVERY_MS_MAX)
         self._told_every = told_every_ms / SECOND_MS
         self.late_ms = told_every_ms + HEARD_WITHIN_MS if is_shared else 0
-        """How much longer a session lasts, because it may have been active elsewhere."""
+        """How much later than it happened this node hears of activity at another one, at most; so
+        for how much longer it must have heard of none. What it hears counts from then on, so a
+        session may last longer by twice as much."""
         self._active_at: dict[str, float] = {}
         self._untold: dict[str, None] = {}
         self._told_at = clock.monotonic()

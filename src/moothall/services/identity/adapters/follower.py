@@ -75,6 +75,15 @@ def read_keys(jwks: bytes) -> dict[str, OKPKey]:
     if len(jwks) > JWKS_SIZE_BYTES_MAX:
         msg = f"the keys take more than {JWKS_SIZE_BYTES_MAX} bytes"
         raise ValueError(msg)
+    found = _find_keys(jwks)
+    if not 0 < len(found) <= KEYS_MAX:
+        msg = f"there are {len(found)} Ed25519 keys; there must be 1 to {KEYS_MAX}"
+        raise ValueError(msg)
+    return found
+
+
+def _find_keys(jwks: bytes) -> dict[str, OKPKey]:
+    """Return the Ed25519 keys of a JWK set by their ids."""
     found: dict[str, OKPKey] = {}
     for raw in msgspec.json.decode(jwks, type=_KeySet).keys:
         with contextlib.suppress(msgspec.ValidationError):
@@ -82,9 +91,6 @@ def read_keys(jwks: bytes) -> dict[str, OKPKey]:
             if (key.kty, key.crv) == ("OKP", "Ed25519"):
                 fields: dict[str, str | list[str]] = msgspec.structs.asdict(key)
                 found[key.kid] = OKPKey.import_key(fields)
-    if not 0 < len(found) <= KEYS_MAX:
-        msg = f"there are {len(found)} Ed25519 keys; there must be 1 to {KEYS_MAX}"
-        raise ValueError(msg)
     return found
 
 
@@ -92,6 +98,11 @@ def show_keys(keys: dict[str, OKPKey]) -> str:
     """Return keys as they are kept in the row: a JWK set, and public halves only."""
     shown = {"keys": [key.as_dict(private=False) for key in keys.values()]}
     return msgspec.json.encode(shown).decode()
+
+
+def _read_shown(row: following.IssuerRow) -> dict[str, OKPKey]:
+    """Return the keys of the row; there is none if the only one was retired just now."""
+    return _find_keys(row.jwks.encode())
 
 
 class FollowedKeys:
@@ -122,16 +133,32 @@ class FollowedKeys:
         if row is None:
             msg = "issuer: it was never reached, so its keys are not known"
             raise ConfigurationError(msg)
-        self._keys = read_keys(row.jwks.encode())
+        self._keys = _read_shown(row)
         self.generation += 1
         self.want()
 
-    async def relearn(self, database: Database, keys: Sequence[str]) -> None:  # noqa: ARG002
-        """Let retired keys verify nothing, and have all fetched anew."""
+    async def relearn(self, database: Database, keys: Sequence[str]) -> None:
+        """Let retired keys verify nothing, and have all fetched anew.
+
+        Without keys, those that were written down last are taken: which ones were retired, nobody
+        can tell any more.
+        """
         for kid in keys:
             if kid not in self._retired:
                 self.retire(kid)
+        if not keys:
+            await self._read(database)
         self.want()
+
+    async def _read(self, database: Database) -> None:
+        """Verify with the keys that were written down last."""
+        while True:
+            generation = self.generation
+            row = await database.read(following.find_issuer)
+            if generation == self.generation:
+                break  # this node has fetched no others while they were read
+        if row is not None:
+            self.take(_read_shown(row))
 
     async def tell_retired(self, tx: Transaction, kid: str) -> None:
         """Let a key verify nothing on the other nodes either, once that is durable."""
@@ -259,6 +286,7 @@ class FollowedMembers:
         """Begin with nobody in memory."""
         self._known: dict[str, tuple[str, int]] = {}
         self._listeners: list[Callable[[str], None]] = []
+        self._relearned = 0
 
     def listen(self, on_removed: Callable[[str], None]) -> None:
         """Call ``on_removed`` whenever a member was removed."""
@@ -266,6 +294,7 @@ class FollowedMembers:
 
     async def relearn(self, database: Database, keys: Sequence[str]) -> None:
         """Forget members who were renamed or removed; the next call of theirs reads the row."""
+        self._relearned += 1
         if not keys:
             keys = list(self._known)
         for at in range(0, len(keys), ASKED_AT_ONCE):
@@ -363,9 +392,16 @@ class FollowedMembers:
         await tx.tell_nodes(self.topic, member_id)
 
     def _remember(self, tx: Transaction, member_id: str, name: str, until_s: int) -> None:
-        """Know a member once the row is durable; who came first goes first."""
+        """Know a member once the row is durable; who came first goes first.
+
+        The row is locked until then, so what a notice tells that comes before the hook is newer
+        than what the hook knows. Then the next call of theirs reads the row.
+        """
+        relearned = self._relearned
 
         def keep() -> None:
+            if self._relearned != relearned:
+                return
             if len(self._known) >= KNOWN_MAX:
                 for old in list(self._known)[: KNOWN_MAX // 8]:
                     del self._known[old]

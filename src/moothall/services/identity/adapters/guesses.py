@@ -10,7 +10,7 @@ just set asks again for a moment, which is longer than a password is looked at.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 
 from moothall.core.units import SECOND_MS
@@ -43,6 +43,8 @@ class GuessesUnderWay:
         self._is_shared = is_shared
         self._names: dict[str, _Name] = {}
         self._waiting = 0
+        self._elsewhere: Counter[str] = Counter()
+        """How many wait for what comes of guesses at other nodes, by account or name."""
         self._met: dict[str, float] = {}
         """Until when locks that were met, by their series, may be lifted from elsewhere."""
 
@@ -92,7 +94,7 @@ class GuessesUnderWay:
         if self._waiting >= settings.waiting_max:
             return False
         if name is None:
-            return self._is_shared and await self._wait_elsewhere(series, until_s)
+            return self._is_shared and await self._wait_elsewhere(key, series, until_s)
         if len(name.waiting) >= settings.waiting_per_account_max:
             return False
         future = asyncio.get_running_loop().create_future()
@@ -109,17 +111,23 @@ class GuessesUnderWay:
                 name.waiting.remove(future)
         return True
 
-    async def _wait_elsewhere(self, series: str, until_s: float) -> bool:
+    async def _wait_elsewhere(self, key: str, series: str, until_s: float) -> bool:
         """Wait for a moment, if another node has just set the lock."""
+        if self._elsewhere[key] >= self._settings.waiting_per_account_max:
+            return False
         now_s = asyncio.get_running_loop().time()
         ends_s = min(self._meet(series, now_s + ELSEWHERE_SECONDS), until_s)
         if now_s >= ends_s:
             return False
         self._waiting += 1
+        self._elsewhere[key] += 1
         try:
             await asyncio.sleep(min(ASK_AGAIN_SECONDS, ends_s - now_s))
         finally:
             self._waiting -= 1
+            self._elsewhere[key] -= 1
+            if not self._elsewhere[key]:
+                del self._elsewhere[key]
         return True
 
     def _meet(self, series: str, until_s: float) -> float:

@@ -22,6 +22,10 @@ KNOWN_AFTER_MS = 3 * SECOND_MS
 """After how long every node knows a key: one that has not looked for 2 s lets nobody in
 (``action/tail.py``)."""
 
+RETIRED_KEPT = 100
+"""Of so many keys that were retired last a node knows that they are, so that none comes back by the
+hook of a commit of its own that made it."""
+
 
 class SealedKeyRing:
     """Ed25519 keys, sealed in their rows with AES-256-GCM. Implements KeyRing and Learner.
@@ -46,6 +50,7 @@ class SealedKeyRing:
         self._clock = clock
         self._keys: dict[str, OKPKey] = {}
         self._order: list[SigningKey] = []
+        self._retired: list[str] = []
         self.generation = 0
 
     async def load(self, tx: Transaction) -> None:
@@ -64,11 +69,16 @@ class SealedKeyRing:
 
     async def relearn(self, database: Database, keys: Sequence[str]) -> None:  # noqa: ARG002
         """Read all keys anew: there are few."""
+
+        async def read(tx: Transaction) -> tuple[list[tuple[SigningKey, bytes]], list[str]]:
+            return await stored.list_sealed(tx), await stored.list_retired(tx, RETIRED_KEPT)
+
         while True:
             generation = self.generation
-            rows = await database.read(stored.list_sealed)
+            rows, retired = await database.read(read)
             if generation == self.generation:
                 break  # no commit of this node has changed them while they were read
+        self._retired = retired
         if [key for key, _ in rows] != self._order:
             self._take(rows)
 
@@ -101,8 +111,11 @@ class SealedKeyRing:
         self.generation += 1
 
     def _add(self, key: SigningKey, sealed: bytes) -> None:
-        """Publish a key whose row has been committed, unless a notice told of it before."""
-        if key.kid in self._keys:
+        """Publish a key whose row has been committed.
+
+        Unless a notice told of it before, or that another node has retired it since.
+        """
+        if key.kid in self._keys or key.kid in self._retired:
             return
         self._keys[key.kid] = self.open_sealed(key.kid, sealed)
         insort(self._order, key, key=lambda each: each.turn)

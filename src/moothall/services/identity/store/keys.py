@@ -45,6 +45,15 @@ async def list_sealed(tx: Transaction) -> list[tuple[SigningKey, bytes]]:
     return [(SigningKey(*row[:4]), bytes.fromhex(row[4])) for row in await tx.fetch_all(sql)]
 
 
+async def list_retired(tx: Transaction, limit: int) -> list[str]:
+    """Return ids of the keys that were retired last, at most ``limit``."""
+    sql = """
+    SELECT kid FROM identity_key WHERE retired_at_ms IS NOT NULL
+    ORDER BY retired_at_ms DESC, kid LIMIT $1
+    """
+    return [row[0] for row in await tx.fetch_all(sql, limit)]
+
+
 async def list_sealed_parts(tx: Transaction) -> list[tuple[str, bytes]]:
     """Return id and sealed part of the keys that are not retired, whatever release made them."""
     sql = "SELECT kid, sealed_hex FROM identity_key WHERE retired_at_ms IS NULL ORDER BY kid"

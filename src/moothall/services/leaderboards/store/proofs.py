@@ -98,21 +98,37 @@ async def list_proofs(tx: Transaction, entry_id: str, after: str, limit: int) ->
 
 
 async def lock_proofs(tx: Transaction, entry_ids: Sequence[str], limit: int) -> list[str]:
-    """Return ids of proofs of some entries, which nobody else lets go meanwhile."""
+    """Return ids of proofs of some entries, which nobody else lets go meanwhile.
+
+    In the order in which whoever lets them go locks their uploads.
+    """
     marks = ", ".join(f"${number}" for number in range(2, len(entry_ids) + 2))
     sql = f"""
-    SELECT proof_id FROM leaderboards_proof WHERE entry_id IN ({marks}) ORDER BY proof_id LIMIT $1
+    SELECT proof_id, member_id, sha256 FROM leaderboards_proof WHERE entry_id IN ({marks})
+    ORDER BY proof_id LIMIT $1
     """
     rows = await tx.lock_rows(sql, limit, *entry_ids) if entry_ids else []
-    return [row[0] for row in rows]
+    return _by_upload(rows)
 
 
 async def lock_orphans(tx: Transaction, limit: int) -> list[str]:
-    """Return ids of proofs whose entries are gone, which nobody else lets go meanwhile."""
-    sql = """
-    SELECT proof_id FROM leaderboards_proof WHERE entry_id IS NULL ORDER BY proof_id LIMIT $1
+    """Return ids of proofs whose entries are gone, which nobody else lets go meanwhile.
+
+    In the order in which whoever lets them go locks their uploads.
     """
-    return [row[0] for row in await tx.lock_rows(sql, limit)]
+    sql = """
+    SELECT proof_id, member_id, sha256 FROM leaderboards_proof WHERE entry_id IS NULL
+    ORDER BY proof_id LIMIT $1
+    """
+    return _by_upload(await tx.lock_rows(sql, limit))
+
+
+def _by_upload(rows: Sequence[Row]) -> list[str]:
+    """Return ids of proofs in the order of their uploads' keys: member and hash.
+
+    All who let several go lock uploads in this order, or two of them could wait for each other.
+    """
+    return [row[0] for row in sorted(rows, key=lambda row: (row[1], row[2]))]
 
 
 async def delete_proof(tx: Transaction, proof_id: str) -> None:
