@@ -57,8 +57,10 @@ if _IS_CONTROLLER:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
+def pytest_xdist_auto_num_workers() -> int | None:
     """Return how many processes `-n auto` means: many tests wait, above all the plays."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
     has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
     processors = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
     return processors + min(processors, _WORKERS_WAITING_MAX)

@@ -1,5 +1,6 @@
 """Insertions that nobody asks anything of, sent together (``ports/database.py``, ``append``)."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -7,7 +8,7 @@ from typing import Any, NoReturn
 import pytest
 
 from moothall.ports.database import Row, Transaction
-from moothall.storage.postgres.transaction import APPENDED_MAX, PostgresTransaction, _join
+from moothall.storage.postgres.transaction import _HORIZON, APPENDED_MAX, PostgresTransaction, _join
 from tests.contract.databases import ADAPTERS, Adapter, OpenDatabase, opened, run_script
 
 SCHEMA = """
@@ -143,14 +144,28 @@ async def test_a_read_appends_nothing(database: OpenDatabase) -> None:
 
 
 async def test_hooks_run_once_the_rows_are_there(database: OpenDatabase) -> None:
+    looking: list[asyncio.Task[list[int]]] = []
+
+    async def work(tx: Transaction) -> None:
+        # It is carried out at the next turn of the loop, in which the write may still be under way.
+        tx.on_commit(lambda: looking.append(asyncio.ensure_future(read(database))))
+        await tx.append(MEMBER, 1, "ada")
+
+    await database.write(work)
+    assert [await look for look in looking] == [[1]]
+
+
+async def test_hooks_do_not_run_where_a_key_breaks_at_the_end(database: OpenDatabase) -> None:
     told: list[str] = []
 
     async def work(tx: Transaction) -> None:
         tx.on_commit(lambda: told.append("hook"))
         await tx.append(MEMBER, 1, "ada")
+        await tx.append(MEMBER, 1, "bob")
 
-    await database.write(work)
-    assert (told, await read(database)) == (["hook"], [1])
+    with pytest.raises(Exception, match=BROKEN_KEY):
+        await database.write(work)
+    assert told == []
 
 
 @pytest.mark.parametrize("database", [ADAPTERS["postgres"]], ids=["postgres"], indirect=True)
@@ -172,6 +187,20 @@ async def test_what_was_appended_takes_one_round_trip(
     monkeypatch.setattr(PostgresTransaction, "_wait", note)
     await database.write(work)
     assert len(asked) == 1, asked
+
+
+@pytest.mark.requirement("R33")
+@pytest.mark.parametrize("database", [ADAPTERS["postgres"]], ids=["postgres"], indirect=True)
+async def test_the_last_number_is_read_before_the_locks(database: OpenDatabase) -> None:
+    """Else a write that begins between would be missed, and readers pass over its events.
+
+    A part of the plan that depends on nothing may be carried out first.
+    """
+    plan = await database.read(lambda tx: tx.fetch_all(f"EXPLAIN {_HORIZON}"))
+    told = "\n".join(row[0] for row in plan)
+    # For each row of the first part: the locks depend on what was read there.
+    assert "SubPlan" in told, told
+    assert told.index("(numbers.last_value > 0)") < told.index("pg_lock_status"), told
 
 
 def test_statements_are_joined_with_parameters_of_their_own() -> None:

@@ -365,6 +365,10 @@ async def test_a_transaction_ends_with_its_call(database: OpenDatabase) -> None:
             await tx.execute(INSERT, 1, "late")
         with pytest.raises(TransactionEndedError):
             await tx.fetch_all("SELECT name FROM member")
+    with pytest.raises(TransactionEndedError):
+        await kept[0].append(INSERT, 1, "late")
+    with pytest.raises(TransactionEndedError):
+        await kept[0].append_returning(f"{INSERT} RETURNING id", 1, "late")
     assert await names(database) == []
 
 

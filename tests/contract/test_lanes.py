@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moothall.core.errors import StorageUnavailableError
+from moothall.core.errors import OverloadedError, StorageUnavailableError
 from moothall.ports.database import Transaction
 from moothall.storage.postgres import PostgresBounds, PostgresDatabase, read_address
 from tests.contract.databases import make_postgres, run_script
@@ -58,7 +58,7 @@ async def test_few_writes_of_one_lane_run_at_once(database: PostgresDatabase) ->
     row = await database.read(lambda tx: tx.fetch_one("SELECT value FROM counter WHERE id = 1"))
     assert row == (40,)
     assert crowd.most <= LANE_WRITERS
-    assert database._writers._lanes == {}, "nobody waits, so nothing is remembered"
+    assert database._lanes._lanes == {}, "nobody waits, so nothing is remembered"
 
 
 async def test_writes_without_a_lane_take_more(database: PostgresDatabase) -> None:
@@ -116,11 +116,44 @@ async def test_who_waits_too_long_in_a_lane_is_refused(
     try:
         holding = asyncio.create_task(hasty.write(hold, lane="board/kart"))
         await is_held.wait()
-        with pytest.raises(StorageUnavailableError, match="became free"):
+        with pytest.raises(StorageUnavailableError, match="change the same"):
             await hasty.write(Crowd().add, lane="board/kart")
         may_end.set()
         await holding
         await hasty.write(Crowd().add, lane="board/kart")
-        assert (hasty._writers._lanes, hasty._writers.waiting) == ({}, 0)
+        assert (hasty._lanes._lanes, hasty._lanes.waiting) == ({}, 0)
     finally:
         await hasty.close()
+
+
+async def test_one_lane_cannot_take_all_that_may_wait(database: PostgresDatabase, url: str) -> None:
+    bounds = replace(BOUNDS, lane_writers=1, lane_calls_max=3)
+    small = await PostgresDatabase.open(read_address(url), bounds=bounds)
+    is_held, may_end = asyncio.Event(), asyncio.Event()
+
+    async def hold(tx: Transaction) -> None:
+        await tx.execute(ADD, 1)
+        is_held.set()
+        tx.is_waiting = True  # type: ignore[attr-defined] # as above
+        await may_end.wait()
+
+    async def add(tx: Transaction) -> None:
+        await tx.execute(ADD, 2)
+
+    try:
+        holding = asyncio.create_task(small.write(hold, lane="board/kart"))
+        await is_held.wait()
+        waiting = [asyncio.create_task(small.write(add, lane="board/kart")) for _ in range(2)]
+        for _ in range(20):  # turns of the loop, until both are in line
+            await asyncio.sleep(0)
+        with pytest.raises(OverloadedError, match="change the same"):
+            await small.write(add, lane="board/kart")
+        await small.write(add, lane="board/golf")
+        await small.write(add)
+        assert small.measures()["writes_waiting_in_lanes"] == 2
+        may_end.set()
+        await asyncio.gather(holding, *waiting)
+    finally:
+        await small.close()
+    row = await database.read(lambda tx: tx.fetch_all("SELECT value FROM counter ORDER BY id"))
+    assert row == [(1,), (4,)]

@@ -16,6 +16,8 @@ import asyncpg
 import pytest
 
 from moothall.action.restore import renew_epoch
+from moothall.app.place import keep_place
+from moothall.storage.postgres import PostgresDatabase, read_address
 from moothall.testing import OpenConnection, OpenHall, ProblemError, Visitor, open_test_hall
 from tests.servers.nodes import Nodes, open_nodes
 from tests.servers.postgres import drop_database, make_database
@@ -407,8 +409,10 @@ async def test_a_cursor_of_before_a_restore_is_refused(tmp_path: Path) -> None:
             for _ in range(3):
                 await send(hall, ada, "a", "lost")
             cursor = (await reader.next_event()).cursor
-        async with open_hall(restored) as hall:
-            await hall.hall.database.write(lambda tx: renew_epoch(tx, "restored"))
+        database = await PostgresDatabase.open(read_address(restored))
+        await database.write(lambda tx: renew_epoch(tx, "restored"))
+        await database.write(keep_place)
+        await database.close()
         async with open_hall(restored) as hall:
             for _ in range(10):  # the numbers that the lost ones had are given out once more
                 await send(hall, ada, "a", "new")

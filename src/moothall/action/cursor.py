@@ -13,12 +13,13 @@ names one such event of each, four at most; where there are more, a reader who c
 some events once more. No cursor ever claims an event that its reader was not sent.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
 
+from moothall.action.blocks import fetch_among
 from moothall.ports.database import Horizon, Transaction
 
 if TYPE_CHECKING:
@@ -37,7 +38,11 @@ SELECT epoch, swept_cursor, COALESCE((SELECT MAX(cursor) FROM action_event), 0)
 FROM action_epoch WHERE id = 1
 """
 
-_NEWEST = "SELECT cursor FROM action_event WHERE stream = $1 ORDER BY seq DESC LIMIT 1"
+_NEWEST = """
+SELECT (
+  SELECT e.cursor FROM action_event AS e WHERE e.stream = s.stream ORDER BY e.seq DESC LIMIT 1)
+FROM action_stream AS s WHERE s.stream IN ({values})
+"""
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):
@@ -87,7 +92,10 @@ class Reach:
         Events come in the order of their numbers, as far as they are settled: nothing up to
         ``settled`` is missing but what follows.
         """
-        self._settled = max(self._settled, min(push.cursor, settled))
+        if (reached := min(push.cursor, settled)) > self._settled:
+            self._settled = reached
+            if self._numbers:
+                self._numbers = {s: n for s, n in self._numbers.items() if n > reached}
         if push.cursor > self._settled:
             self._numbers[push.stream] = push.cursor
         place = make_place(self._settled, self._numbers.values())
@@ -117,12 +125,15 @@ async def find_extent(tx: Transaction) -> Extent:
     return Extent(epoch, swept, max(swept, settled), max(swept, horizon.last))
 
 
-async def find_now(tx: Transaction, streams: Iterable[str], extent: Extent) -> Place:
-    """Return the place of who begins now, and is told nothing of what was there before."""
+async def find_now(tx: Transaction, streams: Sequence[str], extent: Extent) -> Place:
+    """Return the place of who begins now, and is told nothing of what was there before.
+
+    Of a feed of many streams it may be told what was not settled yet.
+    """
     if extent.settled == extent.last:
         return Place(extent.settled)
-    rows = [await tx.fetch_one(_NEWEST, stream) for stream in streams]
-    return make_place(extent.settled, [row[0] for row in rows if row is not None])
+    rows = await fetch_among(tx, _NEWEST, streams)
+    return make_place(extent.settled, [row[0] for row in rows if row[0] is not None])
 
 
 def read_cursor(text: str, extent: Extent) -> Place | None:

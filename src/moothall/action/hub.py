@@ -253,22 +253,34 @@ class FeedHub:
         for subscription in list(group.live):
             subscription.connection.sink.send(data)
         for subscription in list(group.joining):
-            subscription.connection.sink.send(self._choose(subscription, pushes, frames))
+            subscription.connection.sink.send(self._choose(subscription, pushes, frames, data))
             if subscription.passes(pushes) and subscription in group.joining:
                 group.joining.discard(subscription)
                 group.live.add(subscription)
+                subscription.reach = None
 
-    def _choose(self, subscription: Subscription, pushes: list[Push], frames: list[bytes]) -> bytes:
-        """Return what of a batch a reader who joins has not got from the rows."""
+    def _choose(
+        self, subscription: Subscription, pushes: list[Push], frames: list[bytes], data: bytes
+    ) -> bytes:
+        """Return what of a batch a reader who joins has not got from the rows.
+
+        That is ``data``, which all frames are, for nearly all of them: one whose feed has a stream
+        that is quiet stays among those who join.
+        """
         sink, reach, new = subscription.connection.sink, subscription.reach, []
+        is_all, last = True, None
         for push, frame in zip(pushes, frames, strict=True):
-            if push.seq > subscription.floors.get(push.stream, 0):
-                # It may have read of another stream what was not delivered here yet.
-                own = push if reach is None else reach.placed(push, push.reached.settled)
-                new.append(frame if own is push else sink.encode(own, subscription.feed.name))
-                subscription.start = own.reached
+            if push.seq <= subscription.floors.get(push.stream, 0):
+                is_all = False
+                continue
+            # It may have read of another stream what was not delivered here yet.
+            last = push if reach is None else reach.placed(push, push.reached.settled)
+            is_all = is_all and last is push
+            new.append(frame if last is push else sink.encode(last, subscription.feed.name))
+        if last is not None:
+            subscription.start = last.reached
         self.delivered += len(new)
-        return b"".join(new)
+        return data if is_all else b"".join(new)
 
     # --- readers ------------------------------------------------------------------------------
 
@@ -415,7 +427,7 @@ class FeedHub:
         """Let a reader who has caught up get what is published from now on."""
         group = self._groups.get(subscription.key)
         if group is not None and subscription in group.catching:
-            subscription.floors = floors
+            subscription.floors = {stream: seq for stream, seq in floors.items() if seq}
             group.catching.discard(subscription)
             group.joining.add(subscription)
 

@@ -182,20 +182,25 @@ class JobRunner:
                 await task
         self._tasks = []
 
-    async def run(self, name: str) -> None:
+    async def run(self, name: str, *, is_sole: bool = False) -> None:
         """Run one job once, now; what it raises is raised.
 
         A job that one node of a hall runs begins only while this node holds the lease, and is cut
         off between two steps when the lease is lost.
+
+        Args:
+            name: Of the job.
+            is_sole: There is no other node, whatever the lease says.
         """
         found, tally = self._jobs[name], self.tallies[name]
-        if not found.is_of_each_node and not self._lease.is_held():
+        needs_lease = not (found.is_of_each_node or is_sole)
+        if needs_lease and not self._lease.is_held():
             return
         tally.runs += 1
         bound = asyncio.timeout(None)
         try:
             async with bound:
-                if not found.is_of_each_node:
+                if needs_lease:
                     self._leased.add(bound)
                 try:
                     await found.handler(self._context(found))

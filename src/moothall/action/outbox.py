@@ -1,7 +1,10 @@
 """Outbox: events become rows of the transaction in which they happened.
 
-Each stream numbers its events without a gap. The number is taken last, in the
-order of the streams' names, so that two calls never wait for each other in a circle.
+Each stream numbers its events without a gap. The number is taken when everything else is done,
+in the order of the streams' names, so that two calls never wait for each other in a circle.
+What was appended goes with the first event, and PostgreSQL may insert it after the stream's row was
+locked. An insertion waits for others only where it breaks their key, or where they change the key
+of a row that it refers to; so whoever changes such a key emits nothing.
 """
 
 from collections.abc import Callable, Sequence

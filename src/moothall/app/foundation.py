@@ -17,7 +17,7 @@ from moothall.app.config import Settings
 from moothall.app.heads import name_node
 from moothall.app.keyfile import load_sealing_key
 from moothall.app.moved import check_not_moved
-from moothall.app.place import check_place, disown_place
+from moothall.app.place import check_place, disown_place, look_at_place
 from moothall.core.errors import ConfigurationError
 from moothall.ports.bus import Bus
 from moothall.ports.database import Database, Transaction
@@ -223,6 +223,8 @@ async def _open_shared(
     async with AsyncExitStack() as opened:
         database = await PostgresDatabase.open(address, bounds=bounds)
         opened.push_async_callback(database.close)
+        if not adopts:  # before the migrations, which would change rows that are not ours to serve
+            await database.read(look_at_place)
         aside = await PostgresDatabase.open(address, bounds=few)
         opened.push_async_callback(aside.close)
         sealing_key = await _load_key(folder / KEY_FILE, database, entropy)

@@ -100,6 +100,9 @@ METRICS: Mapping[str, Metric] = {
         "gauge",
         "Writes that wait for a batch (20,000 at most), or with PostgreSQL for a connection.",
     ),
+    "writes_waiting_in_lanes": Metric(
+        "gauge", "Writes that wait until others of the same resource are done; with PostgreSQL."
+    ),
     "write_reruns_total": Metric(
         "counter", "With PostgreSQL: writes run again because another call was in their way."
     ),

@@ -253,7 +253,7 @@ class _OneTransaction:
 
     engine = PostgresDatabase.engine
 
-    def __init__(self, tx: Transaction) -> None:
+    def __init__(self, tx: PostgresTransaction) -> None:
         """Work within ``tx``."""
         self._tx = tx
 
@@ -268,7 +268,9 @@ class _OneTransaction:
         lane: str = "",  # noqa: ARG002 - nobody else writes
     ) -> T:
         """Run ``work`` in the transaction."""
-        return await work(self._tx)
+        result = await work(self._tx)
+        await self._tx.flush()
+        return result
 
     async def close(self) -> None:
         """Leave the end of the transaction to whoever began it."""

@@ -20,8 +20,21 @@ _AT = """
 || '/' || 'action_hall'::regclass::oid::text || '/' ||
 """
 _FIND = f"SELECT place, {_AT} xmin::text FROM action_hall WHERE id = 1"
+_KNOWS_PLACE = """
+SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('action_hall') AND attname = 'place'
+"""
 _KEEP = f"UPDATE action_hall SET place = {_AT} pg_current_xact_id()::xid::text WHERE id = 1"
 _DISOWN = "UPDATE action_hall SET place = '' WHERE id = 1"
+
+
+async def look_at_place(tx: Transaction) -> None:
+    """Refuse rows that were written elsewhere, in tables that may be older than this release.
+
+    Raises:
+        ConfigurationError: They were restored or copied, and not adopted since.
+    """
+    if await tx.fetch_one(_KNOWS_PLACE) is not None:
+        await _is_told(tx)
 
 
 async def check_place(tx: Transaction) -> None:
@@ -30,17 +43,22 @@ async def check_place(tx: Transaction) -> None:
     Raises:
         ConfigurationError: They were restored or copied, and not adopted since.
     """
-    row = await tx.fetch_one(_FIND)
-    assert row is not None, "the row of the hall is there"
-    told, found = row
-    if told is None:
+    if not await _is_told(tx):
         await keep_place(tx)
-    elif told != found:
+
+
+async def _is_told(tx: Transaction) -> bool:
+    """Tell whether the rows say where they belong, and refuse them if that is not here."""
+    row = await tx.fetch_one(_FIND)
+    if row is None or row[0] is None:
+        return False
+    if row[0] != row[1]:
         msg = (
             "settings: database: these rows were restored or copied, and not adopted since; if "
             "they are to be served, make a hall of them: moothall adopt"
         )
         raise ConfigurationError(msg)
+    return True
 
 
 async def keep_place(tx: Transaction) -> None:

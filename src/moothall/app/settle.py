@@ -92,7 +92,7 @@ async def _let_go(hall: Hall, restored: Restored, path: str) -> None:
     await _run_all(hall, restored)
     # So that the row of the restore is sealed and vouched for before anybody sees it.
     for name in ("access.seal_audit", "access.publish_head"):
-        await hall.jobs.run(name)
+        await hall.jobs.run(name, is_sole=True)
 
 
 async def _run_all(hall: Hall, restored: Restored) -> None:

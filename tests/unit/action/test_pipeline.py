@@ -338,9 +338,9 @@ async def test_what_nobody_waits_for_any_more_is_not_begun(
     database = hall.hall.database
 
     def late(run: Any) -> Any:
-        async def run_later(work: Any) -> Any:
+        async def run_later(work: Any, **options: Any) -> Any:
             hall.clock.advance(11)
-            return await run(work)
+            return await run(work, **options)
 
         return run_later
 

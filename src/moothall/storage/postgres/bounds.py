@@ -11,12 +11,14 @@ class PostgresBounds:
     """Connections for writes: as many run side by side, at most."""
     lane_writers: int = 3
     """How many writes of one lane run side by side: one works, one commits, one comes."""
+    lane_calls_max: int = 1_000
+    """Writes of one lane that run or wait, a part of all that may."""
     readers: int = 6
     """Connections for reads."""
     queue_calls_max: int = 10_000
     """Writes, and likewise reads, that run or wait for a connection."""
     wait_seconds_max: float = 5.0
-    """How long a call waits for a connection."""
+    """How long a call waits for its turn in its lane, and then for a connection."""
     connect_seconds_max: float = 3.0
     """How long opening a connection may take."""
     statement_seconds_max: float = 5.0

@@ -27,6 +27,7 @@ from moothall.storage.postgres.address import Address
 from moothall.storage.postgres.bounds import PostgresBounds
 from moothall.storage.postgres.dialect import SEQUENCE
 from moothall.storage.postgres.failure import breaks_key, is_unreachable, may_pass, translate
+from moothall.storage.postgres.lanes import Lanes
 from moothall.storage.postgres.pool import Pool
 from moothall.storage.postgres.snapshot import Experience, Snapshot
 from moothall.storage.postgres.transaction import (
@@ -62,6 +63,7 @@ class PostgresDatabase:
         self._bounds = bounds
         self._writers = Pool(address, bounds.writers, bounds)
         self._readers = Pool(address, bounds.readers, bounds, is_read_only=True)
+        self._lanes = Lanes(bounds)
         self._experience = Experience()
         self.on_notice: Callable[[], None] = lambda: None
         self._commit_seconds = Histogram(SECONDS)
@@ -96,6 +98,7 @@ class PostgresDatabase:
         """Implement ``ports.metrics.Measured``."""
         return {
             "writes_waiting": self._writers.waiting,
+            "writes_waiting_in_lanes": self._lanes.waiting,
             "reads_waiting": self._readers.waiting,
             "commit_duration_seconds": self._commit_seconds,
             "commit_last_duration_seconds": self._commit_last_seconds,
@@ -161,7 +164,7 @@ class PostgresDatabase:
         for run in range(1, self._bounds.runs_max + 1):
             attempt = _Attempt(self._bounds.answer_seconds_max, self.on_notice)
             try:
-                async with self._writers.connection(lane) as connection:
+                async with self._lanes.turn(lane), self._writers.connection() as connection:
                     result = await attempt.run(connection, work)
                     self._commit_last_seconds = attempt.commit_seconds
                     self._commit_seconds.observe(attempt.commit_seconds)

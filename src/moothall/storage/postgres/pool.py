@@ -7,7 +7,6 @@ round trip; nothing here leaves any state behind.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -27,15 +26,6 @@ statement has its limit."""
 
 STATEMENTS_KEPT = 1_000
 """Prepared statements of each connection."""
-
-
-@dataclass(slots=True)
-class _Lane:
-    """Calls that change the same."""
-
-    places: asyncio.Semaphore
-    users: int = 0
-    """Calls that have a place or wait for one."""
 
 
 class Pool:
@@ -61,7 +51,6 @@ class Pool:
         self._bounds = bounds
         self._is_read_only = is_read_only
         self._free = asyncio.Semaphore(size)
-        self._lanes: dict[str, _Lane] = {}
         self._idle: list[Any] = []
         self._refused_until = 0.0
         self._is_failing = False
@@ -70,12 +59,8 @@ class Pool:
         self.preparation = ""
 
     @asynccontextmanager
-    async def connection(self, lane: str = "") -> AsyncIterator[Any]:
+    async def connection(self) -> AsyncIterator[Any]:
         """Lend a connection that is in no transaction.
-
-        Args:
-            lane: Whoever names the same one waits for the others of it first, in the order of
-                asking, while more than a few run; empty: for nobody.
 
         Raises:
             OverloadedError: Too many calls wait already.
@@ -85,16 +70,15 @@ class Pool:
             raise StorageUnavailableError("the database is closing")
         if perf_counter() < self._refused_until:
             raise _unavailable("the database cannot be reached")
-        async with self._turn_of(lane):
-            await self._wait_for(self._free)
+        await self._wait_for_turn()
+        try:
+            connection = await self._take()
             try:
-                connection = await self._take()
-                try:
-                    yield connection
-                finally:
-                    self._give_back(connection)
+                yield connection
             finally:
-                self._free.release()
+                self._give_back(connection)
+        finally:
+            self._free.release()
 
     async def close(self) -> None:
         """Lend no more, and close what is idle; the caller has seen to it that none is lent."""
@@ -103,38 +87,17 @@ class Pool:
             await _close(connection)
         self._idle.clear()
 
-    @asynccontextmanager
-    async def _turn_of(self, name: str) -> AsyncIterator[None]:
-        """Keep one of the places of a lane."""
-        if not name:
-            yield
-            return
-        lane = self._lanes.get(name)
-        if lane is None:
-            lane = self._lanes[name] = _Lane(asyncio.Semaphore(self._bounds.lane_writers))
-        lane.users += 1
-        try:
-            await self._wait_for(lane.places)
-            try:
-                yield
-            finally:
-                lane.places.release()
-        finally:
-            lane.users -= 1
-            if not lane.users:
-                del self._lanes[name]
-
-    async def _wait_for(self, places: asyncio.Semaphore) -> None:
-        """Take a place, in the order of asking."""
-        if not places.locked():
-            await places.acquire()
+    async def _wait_for_turn(self) -> None:
+        """Return when a connection may be taken, in the order of asking."""
+        if not self._free.locked():
+            await self._free.acquire()
             return
         if self.waiting >= self._bounds.queue_calls_max:
             raise OverloadedError("too many calls wait for the database", retry_after_ms=1_000)
         self.waiting += 1
         try:
             async with asyncio.timeout(self._bounds.wait_seconds_max):
-                await places.acquire()
+                await self._free.acquire()
         except TimeoutError:
             raise _unavailable("no connection to the database became free") from None
         finally:

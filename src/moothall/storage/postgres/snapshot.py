@@ -9,7 +9,7 @@ the beginning.
 """
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import asyncpg
 
@@ -67,10 +67,6 @@ class Snapshot(PostgresTransaction):
         self._first_sql = ""
         self._asked = 0
         self.has_begun = False
-
-    async def append(self, sql: str, *_params: Any) -> NoReturn:
-        """Refuse what would wait for a commit that never comes, as the server would."""
-        raise asyncpg.ReadOnlySQLTransactionError(f"a read-only transaction appends nothing: {sql}")
 
     async def find_horizon(self) -> Horizon:
         """Return how far the numbers have come: of no state of the data, so without beginning."""

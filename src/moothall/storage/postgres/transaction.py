@@ -7,6 +7,8 @@ from itertools import chain
 from types import CoroutineType
 from typing import Any, NoReturn, TypeVar
 
+import asyncpg
+
 from moothall.ports.database import Horizon, Row
 from moothall.storage.errors import TransactionEndedError
 from moothall.storage.postgres.dialect import SEQUENCE, translate
@@ -15,6 +17,8 @@ from moothall.storage.suspension import end_suspended
 T = TypeVar("T")
 
 Statement = tuple[str, tuple[Any, ...]]
+
+ENDED = "this transaction is over; a task cannot take it along"
 
 APPENDED_MAX = 8
 """Insertions that wait for each other, at most."""
@@ -68,6 +72,7 @@ class PostgresTransaction:
         "_appended",
         "_connection",
         "_depth",
+        "_has_ended",
         "_on_notice",
         "_seconds",
         "hooks",
@@ -91,6 +96,7 @@ class PostgresTransaction:
         self._seconds = seconds
         self._on_notice = on_notice
         self._depth = 0
+        self._has_ended = False
         self._appended: list[Statement] = []
         self.hooks: list[Callable[[], None]] = []
         self.is_waiting = False
@@ -113,6 +119,12 @@ class PostgresTransaction:
 
     async def append(self, sql: str, *params: Any) -> None:
         """Run an insertion with what is asked next, or before the commit."""
+        if self._on_notice is None:
+            raise asyncpg.ReadOnlySQLTransactionError(
+                f"a read-only transaction appends nothing: {sql}"
+            )
+        if self._has_ended:
+            raise TransactionEndedError(ENDED)
         self._appended.append((sql, params))
         if len(self._appended) == APPENDED_MAX:
             await self.flush()
@@ -193,6 +205,7 @@ class PostgresTransaction:
     def end(self) -> None:
         """Refuse whatever is still asked of this transaction: its connection may serve another."""
         self._connection = _Ended()
+        self._has_ended = True
 
     async def _run(self, sql: str) -> None:
         await self._wait(self._connection.execute, sql)
@@ -282,4 +295,4 @@ class _Ended:
 
     def __getattr__(self, name: str) -> NoReturn:
         """Answer whoever kept a transaction for later."""
-        raise TransactionEndedError("this transaction is over; a task cannot take it along")
+        raise TransactionEndedError(ENDED)

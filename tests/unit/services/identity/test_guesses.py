@@ -253,6 +253,18 @@ async def test_few_of_one_account_wait_for_what_another_node_answers() -> None:
 
 
 @pytest.mark.requirement("R7")
+async def test_an_answer_that_came_while_the_lock_was_read_counts() -> None:
+    """The server takes its time: the lock that it tells of may be lifted when it is heard."""
+    guesses = GuessesUnderWay(LockoutSettings(), is_shared=True)
+    guess, other = Turn(guesses, 1_000), Turn(guesses, 1_000)
+    guess.begin("alice")
+    guess.note_lock("a series")
+    guess.end()
+    assert await other.wait("alice", "a series")
+    assert not await other.wait("alice", "a series"), "nothing came since"
+
+
+@pytest.mark.requirement("R7")
 async def test_who_is_cut_off_before_the_answer_is_not_locked_out(
     hall: OpenHall, alice: Visitor
 ) -> None:

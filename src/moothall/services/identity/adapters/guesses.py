@@ -47,6 +47,8 @@ class GuessesUnderWay:
         """How many wait for what comes of guesses at other nodes, by account or name."""
         self._met: dict[str, float] = {}
         """Until when locks that were met, by their series, may be lifted from elsewhere."""
+        self._answered: dict[str, float] = {}
+        """When the last of several guesses was answered, by account or name."""
 
     def __len__(self) -> int:
         """Return of how many names guesses are under way."""
@@ -71,6 +73,8 @@ class GuessesUnderWay:
         name.under_way -= 1
         if name.under_way == 0:
             del self._names[key]
+            if self._is_shared:
+                _keep(self._answered, key, asyncio.get_running_loop().time())
         while name.waiting:
             future = name.waiting.popleft()
             if not future.done():
@@ -82,17 +86,21 @@ class GuessesUnderWay:
         """Note a lock that a guess at this node has set: its answer comes here."""
         self._meet(series, 0.0)
 
-    async def wait(self, key: str, series: str, until_s: float) -> bool:
+    async def wait(self, key: str, series: str, asked_s: float, until_s: float) -> bool:
         """Wait for an answer; False if none is to come, too many wait, or it takes too long.
 
         Args:
             key: Of the account or name.
             series: Of the guesses that set the lock.
-            until_s: By the clock of the running loop.
+            asked_s: When the lock was asked for, by the clock of the running loop. What came
+                while the server answered may have lifted it.
+            until_s: By the same clock.
         """
         name, settings = self._names.get(key), self._settings
         if self._waiting >= settings.waiting_max:
             return False
+        if name is None and self._answered.get(key, 0.0) >= asked_s:
+            return True
         if name is None:
             return self._is_shared and await self._wait_elsewhere(key, series, until_s)
         if len(name.waiting) >= settings.waiting_per_account_max:
@@ -132,10 +140,16 @@ class GuessesUnderWay:
 
     def _meet(self, series: str, until_s: float) -> float:
         """Return until when a lock may be lifted from elsewhere; ``until_s`` if it is new here."""
-        if len(self._met) >= LOCKS_MET_MAX:
-            for old in list(self._met)[: LOCKS_MET_MAX // 2]:
-                del self._met[old]
-        return self._met.setdefault(series, until_s)
+        return _keep(self._met, series, self._met.get(series, until_s))
+
+
+def _keep(times: dict[str, float], key: str, time_s: float) -> float:
+    """Remember a time, and forget the older half when there are too many; return it."""
+    if len(times) >= LOCKS_MET_MAX and key not in times:
+        for old in list(times)[: LOCKS_MET_MAX // 2]:
+            del times[old]
+    times[key] = time_s
+    return time_s
 
 
 class Turn:
@@ -148,7 +162,8 @@ class Turn:
     def __init__(self, guesses: GuessesUnderWay, wait_ms_max: int) -> None:
         """Wait for others until ``wait_ms_max`` from now, if that must be."""
         self._guesses = guesses
-        self._until_s = asyncio.get_running_loop().time() + wait_ms_max / SECOND_MS
+        self._asked_s = asyncio.get_running_loop().time()
+        self._until_s = self._asked_s + wait_ms_max / SECOND_MS
         self._key: str | None = None
         self._is_over = False
 
@@ -164,7 +179,9 @@ class Turn:
 
     async def wait(self, key: str, series: str) -> bool:
         """Wait for the answer to another guess; False if it is no use to ask again."""
-        return await self._guesses.wait(key, series, self._until_s)
+        is_of_use = await self._guesses.wait(key, series, self._asked_s, self._until_s)
+        self._asked_s = asyncio.get_running_loop().time()
+        return is_of_use
 
     def end(self) -> None:
         """Count the guess as answered, if it was ever reserved."""

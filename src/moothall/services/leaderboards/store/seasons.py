@@ -95,7 +95,7 @@ async def get_place(
     row = await _find_standing(tx, _GET_PLACE, _GET_PLACE_NUMBERED, board_id, season, member_id)
     if row[5] is None:
         return _ranking(row), None, 0, 0
-    return _ranking(row), Position(*row[5:8]), int(row[8]), int(row[9])
+    return _ranking(row), Position(*row[5:8]), int(row[8] or 0), int(row[9] or 0)
 
 
 async def _find_standing(

@@ -133,9 +133,12 @@ async def get_place(
     """
     if tx.engine == "postgres":
         place = await seasons.get_place(tx, board_id, season, member_id)
-        if place[0].counting is not Counting.EVERY:
+        ranking = place[0]
+        if ranking.counting is not Counting.EVERY:
             return place
-    ranking, ranked = await get_ranked(tx, board_id, season, member_id)
+        ranked = await _find_counting(tx, ranking, member_id)
+    else:
+        ranking, ranked = await get_ranked(tx, board_id, season, member_id)
     if ranked is None:
         return ranking, None, 0, 0
     better, total = await RANKS.count_better_and_all(tx, ranking.ranking_id, ranked.key)
