@@ -9,7 +9,7 @@ from moothall.services.leaderboards.model import (
     SeasonRanking,
 )
 from moothall.services.leaderboards.store import boards
-from moothall.services.leaderboards.store.ranks import Position, count_better_at_once
+from moothall.services.leaderboards.store.ranks import Position
 
 _RANKING = "s.board_id, s.number, s.ranking_id, s.direction, s.counting"
 _CURRENT = """
@@ -27,14 +27,11 @@ _STANDING = "t.key, t.submitted_at_ms, t.entry_id"
 _OF_MEMBER = """
 LEFT JOIN leaderboards_standing AS t ON t.ranking_id = s.ranking_id AND t.member_id = {member}
 """
-_GET_STANDING = f"""
-SELECT {_RANKING}, {_STANDING} {_CURRENT} {_OF_MEMBER.format(member="$2")} {_OF_BOARD}
-"""
-_GET_STANDING_NUMBERED = f"""
-SELECT {_RANKING}, {_STANDING} {_NUMBERED} {_OF_MEMBER.format(member="$3")} {_OF_BOARD}
-"""
-_GET_PLACE = count_better_at_once(_GET_STANDING)
-_GET_PLACE_NUMBERED = count_better_at_once(_GET_STANDING_NUMBERED)
+STANDINGS = (
+    f"SELECT {_RANKING}, {_STANDING} {_CURRENT} {_OF_MEMBER.format(member='$2')} {_OF_BOARD}",
+    f"SELECT {_RANKING}, {_STANDING} {_NUMBERED} {_OF_MEMBER.format(member='$3')} {_OF_BOARD}",
+)
+"""Of the current season, for board and member; of a season, with its number between them."""
 
 
 async def insert_season(tx: Transaction, ranking: SeasonRanking, began_at_ms: int) -> None:
@@ -77,35 +74,24 @@ async def get_standing(
         BoardNotFoundError: There is none of this id.
         SeasonNotFoundError: The board has no such season.
     """
-    row = await _find_standing(
-        tx, _GET_STANDING, _GET_STANDING_NUMBERED, board_id, season, member_id
-    )
-    return _ranking(row), None if row[5] is None else Position(*row[5:8])
+    row = await find_standing(tx, STANDINGS, board_id, season, member_id)
+    return read_standing(row)
 
 
-async def get_place(
-    tx: Transaction, board_id: str, season: int | None, member_id: str
-) -> tuple[SeasonRanking, Position | None, int, int]:
-    """Return also how many rows are better, and how many there are; for PostgreSQL only.
+async def find_standing(
+    tx: Transaction,
+    statements: tuple[str, str],
+    board_id: str,
+    season: int | None,
+    member_id: str,
+) -> Row:
+    """Return the row of :data:`STANDINGS`, or of statements that were made of them.
 
     Raises:
         BoardNotFoundError: There is none of this id.
         SeasonNotFoundError: The board has no such season.
     """
-    row = await _find_standing(tx, _GET_PLACE, _GET_PLACE_NUMBERED, board_id, season, member_id)
-    if row[5] is None:
-        return _ranking(row), None, 0, 0
-    return _ranking(row), Position(*row[5:8]), int(row[8] or 0), int(row[9] or 0)
-
-
-async def _find_standing(
-    tx: Transaction,
-    of_current: str,
-    of_numbered: str,
-    board_id: str,
-    season: int | None,
-    member_id: str,
-) -> Row:
+    of_current, of_numbered = statements
     if season is None:
         row = await tx.fetch_one(of_current, board_id, member_id)
     else:
@@ -113,6 +99,11 @@ async def _find_standing(
     if row is None:
         raise await _not_found(tx, board_id, season)
     return row
+
+
+def read_standing(row: Row) -> tuple[SeasonRanking, Position | None]:
+    """Return what a row of :data:`STANDINGS` tells."""
+    return _ranking(row), None if row[5] is None else Position(*row[5:8])
 
 
 async def _not_found(tx: Transaction, board_id: str, season: int | None) -> SeasonNotFoundError:

@@ -3,25 +3,39 @@
 from moothall.ports.database import Transaction
 from moothall.services.leaderboards.model import Board, Counting, Direction, Entry, SeasonRanking
 from moothall.services.leaderboards.rules import key_of, sum_keys
-from moothall.services.leaderboards.store import seasons
-from moothall.services.leaderboards.store.ranks import RANKS, Position
-from moothall.services.leaderboards.store.seasons import get_ranking, get_standing
+from moothall.services.leaderboards.store.ranks import RANKS, Position, count_better_at_once
+from moothall.services.leaderboards.store.seasons import (
+    STANDINGS,
+    find_standing,
+    get_ranking,
+    get_standing,
+    read_standing,
+)
 
-_VERIFIED = """
-FROM leaderboards_entry
-WHERE board_id = $1 AND season = $2 AND member_id = $3 AND verified_at_ms IS NOT NULL
-"""
 _RANKED = "SELECT score, submitted_at_ms, entry_id"
-# The best score is sought first: in an index by score, the order of its ties is the same
-# for both directions, so neither has to sort.
-_BEST = f"""
-{_RANKED} {_VERIFIED} AND score = (SELECT {{best}}(score) {_VERIFIED})
-ORDER BY submitted_at_ms, entry_id LIMIT 1
-"""
-_BESTS = {
-    Direction.ASCENDING: _BEST.format(best="min"),
-    Direction.DESCENDING: _BEST.format(best="max"),
-}
+
+
+def _verified(board_id: str, season: str, member_id: str) -> str:
+    return f"""
+    FROM leaderboards_entry
+    WHERE board_id = {board_id} AND season = {season} AND member_id = {member_id}
+      AND verified_at_ms IS NOT NULL
+    """
+
+
+def _best(direction: Direction, *scope: str) -> str:
+    """Return SQL for the best of a member's verified entries."""
+    # The best score is sought first: in an index by score, the order of its ties is the same
+    # for both directions, so neither has to sort.
+    best = "min" if direction is Direction.ASCENDING else "max"
+    return f"""
+    {_RANKED} {_verified(*scope)} AND score = (SELECT {best}(score) {_verified(*scope)})
+    ORDER BY submitted_at_ms, entry_id LIMIT 1
+    """
+
+
+_VERIFIED = _verified("$1", "$2", "$3")
+_BESTS = {direction: _best(direction, "$1", "$2", "$3") for direction in Direction}
 _LAST = f"{_RANKED} {_VERIFIED} ORDER BY submitted_at_ms DESC, entry_id DESC LIMIT 1"
 _ALL_OF_MEMBER = f"SELECT submitted_at_ms, entry_id, score {_VERIFIED}"
 _FIND_STANDING = """
@@ -33,6 +47,36 @@ INSERT INTO leaderboards_standing (ranking_id, member_id, key, submitted_at_ms, 
 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (ranking_id, member_id)
 DO UPDATE SET key = $3, submitted_at_ms = $4, entry_id = $5
 """
+
+
+def _find_place(standing: str, member_id: str) -> str:
+    """Return a statement for PostgreSQL that tells a place of every kind of board at once.
+
+    Args:
+        standing: One of ``seasons.STANDINGS``.
+        member_id: Its parameter for the member.
+    """
+    bests = " UNION ALL ".join(
+        f"""
+        SELECT {sign} AS key, submitted_at_ms, entry_id
+        FROM ({_best(direction, "s.board_id", "s.number", member_id)}) AS best
+        WHERE s.counting = '{Counting.EVERY}' AND s.direction = '{direction}'
+        """
+        for direction, sign in (
+            (Direction.ASCENDING, "score"),
+            (Direction.DESCENDING, "0.0 - score"),
+        )
+    )
+    return count_better_at_once(f"""
+    SELECT s.board_id, s.number, s.ranking_id, s.direction, s.counting,
+      coalesce(s.key, own.key) AS key,
+      coalesce(s.submitted_at_ms, own.submitted_at_ms) AS submitted_at_ms,
+      coalesce(s.entry_id, own.entry_id) AS entry_id
+    FROM ({standing}) AS s LEFT JOIN LATERAL ({bests}) AS own ON true
+    """)
+
+
+_PLACES = (_find_place(STANDINGS[0], "$2"), _find_place(STANDINGS[1], "$3"))
 
 
 async def update_ranking(tx: Transaction, board: Board, *changed: Entry) -> None:
@@ -132,13 +176,9 @@ async def get_place(
         SeasonNotFoundError: The board has no such season.
     """
     if tx.engine == "postgres":
-        place = await seasons.get_place(tx, board_id, season, member_id)
-        ranking = place[0]
-        if ranking.counting is not Counting.EVERY:
-            return place
-        ranked = await _find_counting(tx, ranking, member_id)
-    else:
-        ranking, ranked = await get_ranked(tx, board_id, season, member_id)
+        row = await find_standing(tx, _PLACES, board_id, season, member_id)
+        return *read_standing(row), int(row[8] or 0), int(row[9] or 0)
+    ranking, ranked = await get_ranked(tx, board_id, season, member_id)
     if ranked is None:
         return ranking, None, 0, 0
     better, total = await RANKS.count_better_and_all(tx, ranking.ranking_id, ranked.key)
