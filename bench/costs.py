@@ -22,6 +22,7 @@ class Calls(msgspec.Struct, frozen=True):
     log_bytes: float
     """Written to PostgreSQL's log for each call."""
     failures: int
+    first_failure: str = ""
 
 
 class Push(msgspec.Struct, frozen=True):

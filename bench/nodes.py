@@ -107,6 +107,7 @@ def measure_calls(bench: Bench, halls: Sequence[Hall]) -> Iterator[costs.Calls]:
             nats_us=seen.beside_cpu_us["nats"],
             log_bytes=written / max(seen.calls, 1),
             failures=seen.failures,
+            first_failure=seen.first_failure,
         )
 
 
@@ -352,7 +353,10 @@ def main() -> int:
     print(as_text(seen))
     if chosen.json:
         chosen.json.write_bytes(msgspec.json.format(msgspec.json.encode(seen)) + b"\n")
-    return 1 if any(each.failures for each in seen.calls) else 0
+    failed = [each for each in seen.calls if each.failures]
+    for each in failed:
+        print(f"FAILED {each.nodes} nodes, {each.action}: {each.failures}, {each.first_failure}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What a read asks of PostgreSQL: no more than it needs, and always of one state."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,10 +10,15 @@ import asyncpg
 import pytest
 
 from moothall.ports.database import Transaction
-from moothall.storage.postgres import PostgresDatabase
+from moothall.storage.postgres import PostgresBounds, PostgresDatabase
 from moothall.storage.postgres.snapshot import TEXTS_MAX, Experience
 from moothall.storage.postgres.transaction import PostgresTransaction
-from tests.contract.databases import OpenDatabase, open_postgres, opened, run_script
+from tests.contract.databases import (
+    OpenDatabase,
+    open_postgres,
+    opened,
+    run_script,
+)
 
 pytestmark = pytest.mark.requirement("R103")
 
@@ -149,6 +155,52 @@ async def test_a_read_that_writes_is_refused_also_where_it_is_alone(
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
         await database.read(write)
     assert await database.read(read_one) == 50
+
+
+ONE_READER = PostgresBounds(readers=1)
+
+
+@pytest.fixture
+async def narrow(database: OpenDatabase) -> AsyncIterator[PostgresDatabase]:
+    """The same database with one connection, which is never fresh."""
+    assert isinstance(database, PostgresDatabase)
+    found = await PostgresDatabase.open(database._writers._address, bounds=ONE_READER)
+    yield found
+    await found.close()
+
+
+async def read_twice(tx: Transaction) -> int:
+    assert await read_one(tx) > 0
+    row = await tx.fetch_one(SECOND)
+    assert row is not None
+    return int(row[0])
+
+
+async def test_a_wrong_argument_leaves_nothing_to_the_next_read(narrow: PostgresDatabase) -> None:
+    """The driver has prepared the statement by then, in a transaction that it leaves open."""
+    sql = "SELECT value FROM account WHERE id = $1 AND value > 0"
+    narrow._experience.learn(sql, is_alone=True)
+    with pytest.raises(asyncpg.DataError):
+        await narrow.read(lambda tx: tx.fetch_one(sql, "no number"))
+    assert await narrow.read(read_twice) == 50
+
+
+@pytest.mark.requirement("R35")
+async def test_whoever_leaves_in_the_middle_leaves_nothing_to_the_next_read(
+    narrow: PostgresDatabase,
+) -> None:
+    """At each turn of the loop, alone and in a transaction."""
+    left = 0
+    for turns in range(1, 300):
+        sql = f"SELECT value FROM account WHERE id = $1 AND value > -{turns}"
+        narrow._experience.learn(sql, is_alone=bool(turns % 2))
+        leaving = asyncio.create_task(narrow.read(lambda tx, sql=sql: tx.fetch_one(sql, 1)))
+        for _ in range(turns // 2):
+            await asyncio.sleep(0)
+        left += leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        assert await narrow.read(read_twice) == 50, f"left after {turns // 2} turns"
+    assert left > 10
 
 
 def test_what_is_learned_is_bounded_and_follows_what_is_usual() -> None:

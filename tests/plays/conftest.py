@@ -5,7 +5,6 @@ import re
 import signal
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -108,11 +107,7 @@ class RunningHall:
 
     def wait(self) -> int:
         """Wait until it stops by itself, and return its exit status."""
-        # Its words would be in its way: a pipe takes 64 KiB that nobody reads.
-        reading = threading.Thread(target=self._output.read, daemon=True)
-        reading.start()
         status = self._process.wait(_STOP_TIMEOUT_S)
-        reading.join()
         self._output.close()
         return status
 

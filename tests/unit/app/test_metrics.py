@@ -211,6 +211,7 @@ def test_names_say_their_units() -> None:
         "long_reads_running",
         "reads_waiting",
         "writes_waiting",
+        "writes_waiting_in_lanes",
     }  # each counts what it is called by
     for name, metric in METRICS.items():
         assert (metric.kind == "counter") == name.endswith("_total")

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import asyncpg
 import structlog
 
-from moothall.core.errors import ConfigurationError, StorageUnavailableError
+from moothall.core.errors import ActionError, ConfigurationError, StorageUnavailableError
 from moothall.core.histogram import SECONDS, Histogram
 from moothall.ports.database import Transaction
 from moothall.ports.metrics import Measure
@@ -147,14 +147,21 @@ class PostgresDatabase:
         """Run a read on a connection."""
         seconds = self._bounds.answer_seconds_max
         tx = Snapshot(connection, seconds, self._experience, is_second_run=is_second_run)
+        is_unsure = False
         try:
             return await Guarded(work(tx), tx)
         except TimeoutError:
             connection.terminate()  # the server is silent; another connection may find it
             raise
+        except ActionError:
+            raise
+        except BaseException:
+            # Between preparing a statement and running it the driver leaves a transaction open.
+            is_unsure = True
+            raise
         finally:
             tx.end()
-            if tx.has_begun:
+            if tx.has_begun or is_unsure:
                 await _roll_back(connection)
 
     async def _write(self, work: Work, lane: str) -> Any:
@@ -264,6 +271,9 @@ async def _roll_back(connection: Any) -> None:
             await connection.execute("ROLLBACK", timeout=1.0)
     except Exception:  # noqa: BLE001 - whatever it is, the server rolls back what is not committed
         connection.terminate()
+    except BaseException:  # whoever waits for it leaves
+        connection.terminate()
+        raise
 
 
 async def check_server(connection: Any) -> None:
