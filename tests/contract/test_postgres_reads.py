@@ -3,13 +3,14 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
-from moothall.ports.database import Transaction
+from moothall.ports.database import Row, Transaction
 from moothall.storage.postgres import PostgresBounds, PostgresDatabase
 from moothall.storage.postgres.snapshot import TEXTS_MAX, Experience
 from moothall.storage.postgres.transaction import PostgresTransaction
@@ -169,6 +170,10 @@ async def narrow(database: OpenDatabase) -> AsyncIterator[PostgresDatabase]:
     await found.close()
 
 
+async def read_first(sql: str, tx: Transaction) -> Row | None:
+    return await tx.fetch_one(sql, 1)
+
+
 async def read_twice(tx: Transaction) -> int:
     assert await read_one(tx) > 0
     row = await tx.fetch_one(SECOND)
@@ -194,7 +199,7 @@ async def test_whoever_leaves_in_the_middle_leaves_nothing_to_the_next_read(
     for turns in range(1, 300):
         sql = f"SELECT value FROM account WHERE id = $1 AND value > -{turns}"
         narrow._experience.learn(sql, is_alone=bool(turns % 2))
-        leaving = asyncio.create_task(narrow.read(lambda tx, sql=sql: tx.fetch_one(sql, 1)))
+        leaving = asyncio.create_task(narrow.read(partial(read_first, sql)))
         for _ in range(turns // 2):
             await asyncio.sleep(0)
         left += leaving.cancel()
